@@ -1,0 +1,1 @@
+"""A conversation: what chat and server have in common."""

@@ -1,0 +1,79 @@
+"""Messages so far, and the next answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phi4local.engine import Event, Finished, Text
+from phi4local.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phi4local.engine import Generation
+    from phi4local.runtime.model import Model
+    from phi4local.settings import SamplingSettings
+
+
+class Conversation:
+    """One person, one model, the turns between them.
+
+    Args:
+        model: who answers.
+        system: an instruction that stands before everything.
+        sampling: how tokens are chosen.
+        max_tokens: longest answer.
+
+    Example::
+
+        conversation = Conversation(model)
+        for event in conversation.ask("Why is the sky blue?"):
+            ...
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        system: str | None = None,
+        sampling: SamplingSettings | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        self._model = model
+        self._system = system
+        self._sampling = sampling
+        self._max_tokens = max_tokens
+        self._running: Generation | None = None
+        self.messages: list[Message] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything but the system message."""
+        self.messages = [Message("system", self._system)] if self._system else []
+
+    def ask(self, text: str) -> Iterator[Event]:
+        """Say something and yield the answer's events; the turn is kept when the answer ends.
+
+        A cancelled answer is kept as far as it came. When the engine fails, the conversation is as it was
+        before the question.
+        """
+        turn = [*self.messages, Message("user", text)]
+        generation = self._model.chat(turn, sampling=self._sampling, max_tokens=self._max_tokens)
+        self._running = generation
+        parts: list[str] = []
+        with generation:
+            for event in generation:
+                if isinstance(event, Text):
+                    parts.append(event.delta)
+                elif isinstance(event, Finished):
+                    self.messages = [*turn, Message("assistant", "".join(parts))]
+                yield event
+
+    def cancel(self) -> None:
+        """End the running answer at the engine's next step; its events still come."""
+        if self._running is not None:
+            self._running.cancel()
+
+    def used_tokens(self) -> int:
+        """Return how much of the context the conversation takes."""
+        return self._model.count_tokens(self.messages) if self.messages else 0

@@ -1,0 +1,134 @@
+"""The Phi-4 family as `models/*.toml` describes it: one manifest per model."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi4local.errors import UnknownModelError
+from phi4local.settings import SamplingSettings
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """The numbers that tell one family member from another. Lengths in elements, context in tokens."""
+
+    gguf: str
+    layers: int
+    embedding_length: int
+    feed_forward_length: int
+    heads: int
+    kv_heads: int
+    context_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One family member: where it comes from and how it wants to be used.
+
+    Attributes:
+        name: what a person types.
+        repository: the checkpoint's repository on Hugging Face, or `None` for an embedded one.
+        folder: the embedded checkpoint's folder below `data_folder()`, or `None`.
+        parameters: number of weights.
+        quantization: what is made and run when nobody asks for another.
+        pre: llama.cpp's name of the pre-tokenizer.
+        strip_whitespace_around_special_tokens: the tokenizer drops white space that touches a special token.
+        chat_template: Jinja text, used when a file brings none.
+        known_templates: other texts that were published for this model; no notice about them.
+        end_tokens: texts of the tokens that end an answer.
+    """
+
+    name: str
+    title: str
+    license: str
+    parameters: int
+    quantization: str
+    repository: str | None
+    folder: str | None
+    architecture: Architecture
+    pre: str
+    vocabulary_tokens: int
+    strip_whitespace_around_special_tokens: bool
+    sampling: SamplingSettings
+    chat_template: str
+    known_templates: tuple[str, ...]
+    end_tokens: tuple[str, ...]
+
+    def checkpoint_folder(self) -> Path | None:
+        """Return the embedded checkpoint, or `None` for a model that has to be fetched."""
+        return data_folder() / self.folder if self.folder else None
+
+
+def data_folder() -> Path:
+    """Return the folder of the manifests: inside the installed package, else the checkout's `models/`."""
+    packaged = Path(__file__).parent / "models"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "models"
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of all manifests, sorted. Example: `("phi-4", "phi4-nano")`."""
+    return tuple(sorted(path.stem for path in data_folder().glob("*.toml")))
+
+
+@functools.cache
+def find(name: str) -> Manifest:
+    """Return the manifest called `name`; upper and lower case are the same.
+
+    Example: `find("phi-4").architecture.layers` is 40.
+
+    Raises:
+        UnknownModelError: no manifest has this name; the error lists near names.
+    """
+    names = model_names()
+    if name.lower() not in names:
+        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+        raise UnknownModelError(name, near, known=names)
+    return _read(data_folder() / f"{name.lower()}.toml")
+
+
+def recognise(
+    *, layers: int, embedding_length: int, vocabulary_tokens: int, context_tokens: int
+) -> Manifest | None:
+    """Return the manifest whose numbers a file carries, or `None`.
+
+    Example: 40 layers of width 5,120 with 100,352 tokens and a context of 16,384 → `phi-4`.
+    """
+    for name in model_names():
+        manifest = find(name)
+        shape = manifest.architecture
+        found = (shape.layers, shape.embedding_length, manifest.vocabulary_tokens, shape.context_tokens)
+        if found == (layers, embedding_length, vocabulary_tokens, context_tokens):
+            return manifest
+    return None
+
+
+def _read(path: Path) -> Manifest:
+    with path.open("rb") as file:
+        data: dict[str, Any] = tomllib.load(file)
+    if data["schema"] != SCHEMA:
+        raise ValueError(f"{path.name}: schema {data['schema']}, this version reads {SCHEMA}")
+    checkpoint, tokenizer, chat = data["checkpoint"], data["tokenizer"], data["chat"]
+    return Manifest(
+        name=data["name"],
+        title=data["title"],
+        license=data["license"],
+        parameters=data["parameters"],
+        quantization=data["quantization"],
+        repository=checkpoint.get("repo"),
+        folder=checkpoint.get("folder"),
+        architecture=Architecture(**data["architecture"]),
+        pre=tokenizer["pre"],
+        vocabulary_tokens=tokenizer["vocabulary_tokens"],
+        strip_whitespace_around_special_tokens=tokenizer["strip_whitespace_around_special_tokens"],
+        sampling=SamplingSettings.from_mapping(data["sampling"]),
+        chat_template=chat["template"],
+        known_templates=tuple(chat["known_templates"]),
+        end_tokens=tuple(chat["end_tokens"]),
+    )

@@ -1,0 +1,123 @@
+"""The command line: parse, call one library function, render. One command a file, one error boundary."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phi4local.cli import bench, chat, convert, list_models, run, show
+from phi4local.cli.text import visible
+from phi4local.errors import Phi4LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
+
+app = typer.Typer(
+    name="phi4local",
+    help="Microsoft's Phi-4 on your own machine.",
+    epilog="MODEL is a name from `phi4local list`, a GGUF file or a safetensors folder.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("chat")(chat.chat)
+app.command("run")(run.run)
+app.command("convert")(convert.convert)
+app.command("list")(list_models.list_models)
+app.command("show")(show.show)
+app.command("bench")(bench.bench)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        from phi4local import __version__
+
+        sys.stdout.write(f"phi4local {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _print_version(wanted=value),
+            is_eager=True,
+            help="Print the version and exit",
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code: the one place that turns errors into lines.
+
+    0 done, 1 a known error (one `error:` line and one `hint:` line), 2 wrong usage, 130 interrupted,
+    143 terminated. `PHI4LOCAL_DEBUG=1` adds the traceback.
+
+    Example: `main(["run", "phi4-nano", "Hello"])`.
+    """
+    _prepare_streams()
+    _raise_on_termination()
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else EXIT_ERROR if stop.code else 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader has enough, as with `| head -1`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the end
+        return 0
+    except Phi4LocalError as error:
+        return _report(str(error), error.hint)
+    except Exception as error:  # noqa: BLE001 - the boundary: a person gets a line, not a traceback
+        line = f"internal error: {type(error).__name__}: {error}"
+        return _report(line, "please report it with the output of `PHI4LOCAL_DEBUG=1` before the command")
+    return 0
+
+
+def _report(message: str, hint: str | None) -> int:
+    if os.environ.get("PHI4LOCAL_DEBUG"):
+        traceback.print_exc()
+    lines = f"error: {visible(message)}\n"
+    if hint:
+        lines += f"hint: {visible(hint)}\n"
+    with contextlib.suppress(OSError):
+        sys.stderr.write(lines)
+        sys.stderr.flush()
+    return EXIT_ERROR
+
+
+def _prepare_streams() -> None:
+    """Write UTF-8 into pipes and files on every system; a terminal keeps its own encoding."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is None:
+            continue
+        if stream.isatty():
+            reconfigure(errors="replace")
+        else:
+            reconfigure(encoding="utf-8", errors="replace")
+
+
+def _raise_on_termination() -> None:
+    """End on SIGTERM like on Ctrl-C, so that unfinished files are removed."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(EXIT_TERMINATED)
+
+    with contextlib.suppress(ValueError):  # not the main thread: the host program decides
+        signal.signal(signal.SIGTERM, stop)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, stop)

@@ -1,0 +1,104 @@
+"""A conversation on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from phi4local.cli import render
+from phi4local.cli.stream import print_answer, statistics
+from phi4local.errors import Phi4LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from phi4local.assistant.conversation import Conversation
+    from phi4local.runtime.model import Model
+
+PROMPT = ">>> "
+HELP = """/new    start a new conversation
+/help   show this
+/bye    leave (also Ctrl-D)
+Ctrl-C ends an answer; what came so far is kept."""
+
+
+def converse(model: Model, conversation: Conversation) -> None:
+    """Read turns and answer them until /bye or the end of input."""
+    _enable_line_editing()
+    render.notice(_headline(model))
+    render.notice("/help lists the commands, Ctrl-D leaves")
+    while True:
+        try:
+            text = input(PROMPT).strip()
+        except EOFError:
+            sys.stdout.write("\n")
+            return
+        except KeyboardInterrupt:
+            sys.stdout.write("\n")
+            render.notice("Ctrl-D or /bye leaves")
+            continue
+        if text == "/bye":
+            return
+        if text.startswith("/"):
+            _command(text, conversation)
+        elif text:
+            _answer(model, conversation, text)
+
+
+def _headline(model: Model) -> str:
+    settings = model.facts.settings
+    where = (
+        f"{settings.threads} threads"
+        if not settings.gpu_layers
+        else f"{settings.gpu_layers} layers on the GPU"
+    )
+    size = render.size(model.facts.size_bytes)
+    return f"{model.name}, {size}, {model.context_tokens:,} tokens of context, {where}"
+
+
+def _command(text: str, conversation: Conversation) -> None:
+    if text == "/new":
+        conversation.clear()
+        render.notice("a new conversation")
+    elif text == "/help":
+        for line in HELP.split("\n"):
+            render.notice(line)
+    else:
+        render.notice(f"there is no command {text.split(maxsplit=1)[0]}; /help lists them")
+
+
+def _answer(model: Model, conversation: Conversation, text: str) -> None:
+    try:
+        with _interrupt_cancels(conversation):
+            finished = print_answer(conversation.ask(text))
+    except Phi4LocalError as error:
+        render.notice(f"error: {error}")
+        if error.hint:
+            render.notice(f"hint: {error.hint}")
+        return
+    usage = finished.usage
+    used = usage.prompt_tokens + usage.generated_tokens
+    render.dim_notice(f"{statistics(finished)}, context {used:,}/{model.context_tokens:,}")
+
+
+@contextlib.contextmanager
+def _interrupt_cancels(conversation: Conversation) -> Iterator[None]:
+    """Make the first Ctrl-C end the answer and the second one the program."""
+
+    def cancel(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        conversation.cancel()
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _enable_line_editing() -> None:
+    with contextlib.suppress(ImportError):  # Windows consoles edit lines themselves
+        import readline  # noqa: F401 - importing it is what gives input() its keys

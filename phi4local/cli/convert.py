@@ -1,0 +1,51 @@
+"""`phi4local convert`: a safetensors checkpoint becomes a GGUF file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phi4local.cli import options, render
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json and *.safetensors")],
+    quantization: Annotated[
+        str, typer.Option("--quantization", "-q", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, …")
+    ] = "Q4_K_M",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="GGUF file to write [default: CHECKPOINT-QUANTIZATION.gguf]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing output")] = False,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Make a GGUF file from a safetensors checkpoint.
+
+    One pass, no intermediate file. Example: phi4local convert ./phi-4 -q Q4_K_M -o phi-4-Q4_K_M.gguf
+    """
+    from phi4local.convert import convert_checkpoint, quantization_named
+    from phi4local.runtime.open import Progress
+
+    wanted = quantization_named(quantization)
+    target = output or Path(f"{checkpoint.resolve().name}-{wanted}.gguf")
+    with render.progress_bar() as show:
+        summary = convert_checkpoint(
+            checkpoint,
+            target,
+            wanted,
+            overwrite=force,
+            threads=threads,
+            progress=lambda done, total: show(Progress("converting", done, total)),
+        )
+    if json:
+        render.print_json(summary.to_mapping())
+        return
+    types = ", ".join(f"{number} {name}" for name, number in summary.tensor_types.items())
+    render.notice(
+        f"{summary.output}: {render.size(summary.size_bytes)}, {summary.bits_per_weight:.2f} bits per weight "
+        f"({types}) in {summary.seconds:.1f} s"
+    )

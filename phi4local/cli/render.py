@@ -1,0 +1,95 @@
+"""Everything that rich draws: tables on stdout, progress and notices on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from phi4local.cli.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from phi4local.runtime.open import Progress as OpeningProgress
+
+_STAGES = {"converting": "Converting", "loading": "Loading"}
+
+
+def size(size_bytes: float) -> str:
+    """Return a size as people write it, decimal. Example: 9_056_000_000 → "9.06 GB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.3g} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
+def count(number: float) -> str:
+    """Return a count of parameters. Examples: 14_659_507_200 → "14.7B"; 10_227_968 → "10.2M"."""
+    for unit, factor in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401
+    """Print facts for programs."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def notice(text: str) -> None:
+    """Say one line on stderr."""
+    sys.stderr.write(visible(text) + "\n")
+    sys.stderr.flush()
+
+
+def dim_notice(text: str) -> None:
+    """Say one line on stderr that matters less than the answer: dimmed on a terminal that has colours."""
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        sys.stderr.write(f"\x1b[2m{visible(text)}\x1b[0m\n")
+        sys.stderr.flush()
+    else:
+        notice(text)
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()
+) -> None:
+    """Print a table on stdout; the columns in `right` hold numbers. Cells are never markup."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=Text(visible(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(visible(cell)) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width: never break a path
+    console.print(drawn)
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[OpeningProgress], None]]:
+    """Yield a function that shows progress on stderr; it shows nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(progress: OpeningProgress) -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bars.add_task(_STAGES[progress.stage], total=progress.total)
+            bars.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+
+        yield show

@@ -1,0 +1,37 @@
+"""`phi4local show`: what a model is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from phi4local.cli import options, render
+
+
+def show(
+    model: Annotated[str, typer.Argument(help="Name, GGUF file or checkpoint folder")],
+    json: options.Json = False,
+) -> None:
+    """Show a model's shape, types and chat template; nothing is loaded.
+
+    Example: phi4local show phi4-nano
+    """
+    from phi4local.runtime.inspect import describe
+
+    facts = describe(model)
+    if json:
+        render.print_json(facts)
+        return
+    rows = [(name.replace("_", " "), _cell(name, value)) for name, value in facts.items()]
+    render.table(str(facts["name"]), ("FACT", "VALUE"), rows)
+
+
+def _cell(name: str, value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return "-"
+    if name.endswith("_bytes"):
+        return f"{render.size(value)} ({value:,} bytes)"
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {kind}" for kind, number in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,64 @@
+"""Print an answer while it comes, and say how fast it came."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from phi4local.cli.text import visible
+from phi4local.engine import Completion, Finished, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from phi4local.engine import Event
+
+
+def print_answer(events: Iterable[Event]) -> Finished:
+    """Write the text of `events` to stdout as it comes and return the end of the answer.
+
+    A terminal gets control characters written out; a pipe gets the text exactly. A line feed follows.
+    """
+    on_terminal = sys.stdout.isatty()
+    for event in events:
+        if isinstance(event, Text):
+            sys.stdout.write(visible(event.delta, keep_lines=True) if on_terminal else event.delta)
+            sys.stdout.flush()
+        elif isinstance(event, Finished):
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            return event
+    raise RuntimeError("an answer ended without its last event")
+
+
+def statistics(finished: Finished) -> str:
+    """Return one line about an answer.
+
+    Example: "33 tokens at 812.4 tok/s, prompt 13 tokens at 5,120.0 tok/s".
+    """
+    usage = finished.usage
+    parts = [f"{usage.generated_tokens:,} tokens at {finished.tokens_per_second:,.1f} tok/s"]
+    evaluated = usage.prompt_tokens - usage.reused_tokens
+    prompt = f"prompt {evaluated:,} tokens at {finished.prompt_tokens_per_second:,.1f} tok/s"
+    parts.append(prompt + (f" + {usage.reused_tokens:,} kept" if usage.reused_tokens else ""))
+    if finished.reason != "stop":
+        parts.append({"length": "stopped at the token limit", "cancelled": "interrupted"}[finished.reason])
+    return ", ".join(parts)
+
+
+def completion_to_json(model: str, completion: Completion) -> dict[str, Any]:
+    """Return an answer with its counts and times, for `--json`."""
+    finished = completion.finished
+    return {
+        "model": model,
+        "text": completion.text,
+        "token_ids": list(completion.token_ids),
+        "finish_reason": finished.reason,
+        "prompt_tokens": finished.usage.prompt_tokens,
+        "reused_tokens": finished.usage.reused_tokens,
+        "generated_tokens": finished.usage.generated_tokens,
+        "prompt_seconds": finished.timings.prompt_seconds,
+        "generation_seconds": finished.timings.generation_seconds,
+        "prompt_tokens_per_second": finished.prompt_tokens_per_second,
+        "tokens_per_second": finished.tokens_per_second,
+    }

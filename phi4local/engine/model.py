@@ -1,0 +1,137 @@
+"""A model in memory: the file, its vocabulary, and one context."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from phi4local import hardware
+from phi4local.native import llama
+from phi4local.prompts import TokenSegment, break_up
+from phi4local.settings import LoadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from phi4local.prompts import Segment
+
+BATCH_TOKENS = 512
+"""Most tokens in one step; llama.cpp's own default, beyond which nothing gets faster."""
+DEFAULT_CONTEXT_TOKENS = 4096
+"""A context that fits beside a 4-bit Phi-4 in 12 GB; 800 MiB of KV cache there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """What the engine has to know of a validated file.
+
+    Attributes:
+        path: the GGUF file.
+        trained_context_tokens: the context of the header.
+        user_defined_tokens: texts of USER_DEFINED tokens, which llama.cpp finds in plain text too.
+    """
+
+    path: Path
+    trained_context_tokens: int
+    user_defined_tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What came out of loading; `settings` has no unset field any more. Sizes in bytes."""
+
+    settings: LoadSettings
+    parameters: int
+    size_bytes: int
+    vocabulary_tokens: int
+    load_seconds: float
+    system_info: str
+
+
+def resolve(settings: LoadSettings, *, trained_context_tokens: int) -> LoadSettings:
+    """Fill the unset fields for this machine.
+
+    Example: nothing set, a context of 16,384 in the file → 4,096 tokens of context, f16 cache, one thread
+    for each core, everything on the GPU when the library has one.
+    """
+    filled = settings.filled_from(
+        LoadSettings(
+            context_tokens=min(trained_context_tokens, DEFAULT_CONTEXT_TOKENS),
+            gpu_layers=999 if llama.supports_gpu() else 0,
+            kv_type="f16",
+            threads=hardware.usable_cores(),
+            parallel=1,
+        )
+    )
+    context_tokens = min(filled.context_tokens or 0, trained_context_tokens)
+    return replace(filled, context_tokens=max(context_tokens, 16))
+
+
+class LoadedModel:
+    """Model and context together, with the tokens of the cache.
+
+    Raises:
+        ModelLoadError: llama.cpp refused the file.
+        EngineError: there is no memory for the context.
+    """
+
+    def __init__(
+        self, file: ModelFile, settings: LoadSettings, *, progress: Callable[[float], bool] | None = None
+    ) -> None:
+        started = time.perf_counter()
+        settings = resolve(settings, trained_context_tokens=file.trained_context_tokens)
+        self.native = llama.NativeModel(file.path, gpu_layers=settings.gpu_layers or 0, progress=progress)
+        try:
+            self.context = llama.NativeContext(
+                self.native,
+                context_tokens=settings.context_tokens or 0,
+                batch_tokens=BATCH_TOKENS,
+                threads=settings.threads or 1,
+                kv_type=settings.kv_type or "f16",
+                flash_attention=settings.flash_attention,
+            )
+        except BaseException:
+            self.native.close()
+            raise
+        self.context_tokens = settings.context_tokens or self.context.context_tokens
+        self._user_defined = file.user_defined_tokens
+        self._pieces: dict[int, bytes | None] = {}
+        self.facts = ModelFacts(
+            settings=settings,
+            parameters=self.native.parameters,
+            size_bytes=self.native.size_bytes,
+            vocabulary_tokens=self.native.vocabulary_tokens,
+            load_seconds=time.perf_counter() - started,
+            system_info=llama.system_info(),
+        )
+
+    def tokenize(self, segments: Sequence[Segment]) -> list[int]:
+        """Return the token ids of a prompt; text of people never yields a control token.
+
+        Example: `[TextSegment("<|im_end|>", special=False)]` gives the ids of ten plain characters.
+        """
+        ids: list[int] = []
+        for segment in segments:
+            if isinstance(segment, TokenSegment):
+                ids += segment.token_ids
+            elif segment.special:
+                ids += self.native.tokenize(segment.text, special=True)
+            else:
+                for piece in break_up(segment.text, self._user_defined):
+                    ids += self.native.tokenize(piece, special=False)
+        return ids
+
+    def piece(self, token: int) -> bytes | None:
+        """Return the bytes of `token`, or `None` when it ends the answer."""
+        try:
+            return self._pieces[token]
+        except KeyError:
+            ends = self.native.ends_generation(token)
+            piece = self._pieces[token] = None if ends else self.native.piece(token)
+            return piece
+
+    def close(self) -> None:
+        """Free context and model."""
+        llama.close_all(self.context, self.native)

@@ -1,0 +1,159 @@
+"""Messages between the two processes: a length (4 bytes, little-endian) and JSON.
+
+JSON and not pickle: the child runs native code on files of strangers, and nothing that it sends may run code
+here. To the child: `load`, `submit`, `cancel`, `tokenize`, `memory`. From the child: `loading`, `loaded`,
+`step`, `text`, `finished`, `failed`, and `answer` to the last two questions.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import IO, Any
+
+from phi4local import errors
+from phi4local.engine.events import Finished, Request, Text, Timings, Usage
+from phi4local.engine.model import ModelFacts, ModelFile
+from phi4local.prompts import Segment, TextSegment, TokenSegment
+from phi4local.settings import LoadSettings, SamplingSettings
+
+MAX_MESSAGE_BYTES = 256 * 2**20
+_LENGTH = struct.Struct("<I")
+
+
+def write_message(stream: IO[bytes], message: dict[str, Any]) -> None:
+    """Write one message and flush it."""
+    body = json.dumps(message, separators=(",", ":")).encode()
+    stream.write(_LENGTH.pack(len(body)) + body)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
+    """Read one message; `None` when the other side is gone or the stream makes no sense."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    body = stream.read(length) if length <= MAX_MESSAGE_BYTES else b""
+    if len(body) < length:
+        return None
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def segments_to_json(segments: tuple[Segment, ...] | list[Segment]) -> list[list[Any]]:
+    """Return segments as lists: `["special" | "plain", text]` or `["tokens", ids]`."""
+    return [
+        ["tokens", list(segment.token_ids)]
+        if isinstance(segment, TokenSegment)
+        else ["special" if segment.special else "plain", segment.text]
+        for segment in segments
+    ]
+
+
+def segments_from_json(data: list[list[Any]]) -> tuple[Segment, ...]:
+    """Undo `segments_to_json`."""
+    return tuple(
+        TokenSegment(tuple(value)) if kind == "tokens" else TextSegment(value, special=kind == "special")
+        for kind, value in data
+    )
+
+
+def request_to_json(request: Request) -> dict[str, Any]:
+    """Return a request as JSON values."""
+    return {
+        "segments": segments_to_json(request.segments),
+        "sampling": request.sampling.to_mapping(),
+        "max_tokens": request.max_tokens,
+        "ignore_end": request.ignore_end,
+    }
+
+
+def request_from_json(data: dict[str, Any]) -> Request:
+    """Undo `request_to_json`."""
+    return Request(
+        segments=segments_from_json(data["segments"]),
+        sampling=SamplingSettings.from_mapping(data["sampling"]),
+        max_tokens=data["max_tokens"],
+        ignore_end=data["ignore_end"],
+    )
+
+
+def file_to_json(file: ModelFile) -> dict[str, Any]:
+    """Return a model file as JSON values."""
+    return {
+        "path": str(file.path),
+        "trained_context_tokens": file.trained_context_tokens,
+        "user_defined_tokens": list(file.user_defined_tokens),
+    }
+
+
+def file_from_json(data: dict[str, Any]) -> ModelFile:
+    """Undo `file_to_json`."""
+    return ModelFile(
+        path=Path(data["path"]),
+        trained_context_tokens=data["trained_context_tokens"],
+        user_defined_tokens=tuple(data["user_defined_tokens"]),
+    )
+
+
+def facts_to_json(facts: ModelFacts) -> dict[str, Any]:
+    """Return facts as JSON values."""
+    names = ("parameters", "size_bytes", "vocabulary_tokens", "load_seconds", "system_info")
+    return {name: getattr(facts, name) for name in names} | {"settings": facts.settings.to_mapping()}
+
+
+def facts_from_json(data: dict[str, Any]) -> ModelFacts:
+    """Undo `facts_to_json`."""
+    return ModelFacts(**(data | {"settings": LoadSettings.from_mapping(data["settings"])}))
+
+
+def event_to_json(event: Text | Finished) -> dict[str, Any]:
+    """Return an event as JSON values."""
+    if isinstance(event, Text):
+        return {"type": "text", "delta": event.delta, "token_ids": event.token_ids}
+    usage, timings = event.usage, event.timings
+    return {
+        "type": "finished",
+        "reason": event.reason,
+        "usage": [usage.prompt_tokens, usage.reused_tokens, usage.generated_tokens],
+        "timings": [timings.prompt_seconds, timings.generation_seconds],
+    }
+
+
+def event_from_json(data: dict[str, Any]) -> Text | Finished:
+    """Undo `event_to_json`."""
+    if data["type"] == "text":
+        return Text(data["delta"], tuple(data["token_ids"]))
+    prompt, reused, generated = data["usage"]
+    prompt_seconds, generation_seconds = data["timings"]
+    return Finished(
+        reason=data["reason"],
+        usage=Usage(prompt_tokens=prompt, reused_tokens=reused, generated_tokens=generated),
+        timings=Timings(prompt_seconds=prompt_seconds, generation_seconds=generation_seconds),
+    )
+
+
+def error_to_json(error: BaseException) -> dict[str, Any]:
+    """Return an error of our tree with its attributes; any other error as an `EngineError`."""
+    if isinstance(error, errors.Phi4LocalError):
+        attributes = {k: v for k, v in vars(error).items() if isinstance(v, str | int | float)}
+        return {"kind": type(error).__name__, "message": str(error), "attributes": attributes}
+    message = f"internal error in the engine: {type(error).__name__}: {error}"
+    return {"kind": "EngineError", "message": message, "attributes": {"hint": "please report this line"}}
+
+
+def error_from_json(data: dict[str, Any]) -> errors.Phi4LocalError:
+    """Rebuild an error of our tree without running its constructor, which takes other arguments."""
+    kind = getattr(errors, str(data["kind"]), None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.Phi4LocalError)):
+        kind = errors.EngineError
+    error = kind.__new__(kind)
+    Exception.__init__(error, str(data["message"]))
+    for name, value in data["attributes"].items():
+        setattr(error, name, value)
+    return error

@@ -1,0 +1,98 @@
+"""What this machine has: cores and memory. Asked, never assumed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+@functools.cache
+def usable_cores() -> int:
+    """Return the physical cores that this process may use.
+
+    Two hardware threads of one core share its arithmetic units, so counting them makes matrix work slower.
+    Respects the affinity mask and a cgroup CPU quota. Example: 8 cores with 16 threads → 8.
+    """
+    allowed = _allowed_processors()
+    cores = {_core_of(processor) for processor in allowed}
+    if sys.platform == "darwin":
+        count = _performance_cores_macos() or len(allowed)
+    else:
+        count = len(cores)
+    quota = _cgroup_quota()
+    return max(1, min(count, quota) if quota else count)
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size that this process ever had; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere but on macOS
+
+
+def describe() -> dict[str, str | int]:
+    """Return processor, cores and memory, as benchmark results record them."""
+    import platform
+
+    return {
+        "processor": _processor_name() or platform.processor() or platform.machine(),
+        "cores": usable_cores(),
+        "memory_bytes": _memory_bytes(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def _allowed_processors() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def _core_of(processor: int) -> str:
+    """Return a name that all hardware threads of one core share."""
+    topology = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    try:
+        return topology.read_text().strip()
+    except OSError:
+        return str(processor)
+
+
+def _cgroup_quota() -> int | None:
+    """Return whole cores of the cgroup v2 quota, rounded up. Example: `150000 100000` → 2."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else -(-int(quota) // int(period))
+
+
+def _performance_cores_macos() -> int | None:
+    for name in ("hw.perflevel0.physicalcpu", "hw.physicalcpu"):
+        with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+            answer = subprocess.run(  # noqa: S603 - fixed command
+                ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=2, check=True
+            )
+            return int(answer.stdout)
+    return None
+
+
+def _processor_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return ""
+
+
+def _memory_bytes() -> int:
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0

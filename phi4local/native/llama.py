@@ -1,0 +1,284 @@
+"""libllama through llama-cpp-python's low-level bindings: model, context, sampler chain.
+
+The only module that imports `llama_cpp`. It translates names and checks arguments, and decides nothing.
+llama.cpp aborts the process on bad files and bad batches, so callers validate files first
+(`phi4local.gguf.validate`) and run this in the worker process (`phi4local.engine.worker`).
+
+Source: include/llama.h of llama.cpp 0c1e57098, as vendored in llama-cpp-python 0.3.36.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import functools
+import importlib
+import importlib.util
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from phi4local.errors import EngineError, InvalidSettingError, LibraryMissingError, ModelLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+WARN_LEVEL, ERROR_LEVEL, CONTINUE_LEVEL = 3, 4, 5
+"""ggml_log_level: warnings, errors, and the rest of the line before."""
+
+_GGML_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+_log: collections.deque[str] = collections.deque(maxlen=40)
+
+
+@functools.cache
+def bindings() -> Any:  # noqa: ANN401 - a foreign module without types
+    """Load the library once and return llama-cpp-python's low-level module.
+
+    Raises:
+        LibraryMissingError: not installed, or its shared library does not load.
+    """
+    try:
+        module = _import_low_level()
+    except (ImportError, OSError, RuntimeError) as error:
+        raise LibraryMissingError(f"llama-cpp-python does not load: {error}") from error
+    module.llama_log_set(_log_callback(module), ctypes.c_void_p(0))
+    module.llama_backend_init()
+    return module
+
+
+def _import_low_level() -> Any:  # noqa: ANN401
+    """Import `llama_cpp.llama_cpp` without `llama_cpp/__init__`, which costs 0.15 s for numpy and jinja2."""
+    if "llama_cpp" in sys.modules:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    found = importlib.util.find_spec("llama_cpp")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("no module named llama_cpp")
+    stand_in = types.ModuleType("llama_cpp")
+    stand_in.__path__ = list(found.submodule_search_locations)
+    sys.modules["llama_cpp"] = stand_in
+    try:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    finally:
+        del sys.modules["llama_cpp"]  # a later `import llama_cpp` gets the whole package
+
+
+@functools.cache
+def _log_callback(module: Any) -> Any:  # noqa: ANN401
+    def keep(level: int, text: bytes, _data: object) -> None:
+        if level in (WARN_LEVEL, ERROR_LEVEL):
+            _log.append(text.decode("utf-8", "replace").strip())
+        elif level == CONTINUE_LEVEL and _log:
+            _log.append((_log.pop() + text.decode("utf-8", "replace")).strip())
+
+    return module.llama_log_callback(keep)
+
+
+def last_log_line() -> str:
+    """Return the newest warning or error that llama.cpp wrote, or an empty text."""
+    return _log[-1] if _log else ""
+
+
+def system_info() -> str:
+    """Return the instruction sets and back ends that the library was built with.
+
+    Example: `"CPU : SSE3 = 1 | AVX2 = 1 | OPENMP = 1 | "`.
+    """
+    return str(bindings().llama_print_system_info().decode())
+
+
+def supports_gpu() -> bool:
+    """Return whether the library was built with a GPU back end that found a device."""
+    return bool(bindings().llama_supports_gpu_offload())
+
+
+class NativeModel:
+    """A loaded model file with its vocabulary.
+
+    Args:
+        path: a GGUF file that `phi4local.gguf.validate` accepted.
+        gpu_layers: layers to keep on the GPU; -1 for all.
+        progress: called with the loaded share, 0.0 to 1.0; returning False ends loading.
+
+    Raises:
+        ModelLoadError: llama.cpp refused the file; the message carries its last log line.
+    """
+
+    def __init__(
+        self, path: Path, *, gpu_layers: int = 0, progress: Callable[[float], bool] | None = None
+    ) -> None:
+        self._api = api = bindings()
+        parameters = api.llama_model_default_params()
+        parameters.n_gpu_layers = gpu_layers
+        if progress is not None:
+            parameters.progress_callback = api.llama_progress_callback(lambda share, _data: progress(share))
+        self._parameters = parameters  # keeps the callback alive
+        _log.clear()
+        self.handle = api.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self.handle:
+            raise ModelLoadError(path, last_log_line() or "no reason given")
+        self.vocabulary = api.llama_model_get_vocab(self.handle)
+        self.vocabulary_tokens: int = api.llama_vocab_n_tokens(self.vocabulary)
+        self.size_bytes: int = api.llama_model_size(self.handle)
+        self.parameters: int = api.llama_model_n_params(self.handle)
+        self._piece_buffer = ctypes.create_string_buffer(256)
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Return the token ids of `text`; control tokens are recognised only when `special`.
+
+        Example: with phi4-nano, `tokenize("<|im_end|>", special=True)` is `[8105]`.
+        """
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8  # a byte-level vocabulary never needs more tokens than bytes
+        while True:
+            ids = (ctypes.c_int32 * room)()
+            count = self._api.llama_tokenize(self.vocabulary, data, len(data), ids, room, False, special)  # noqa: FBT003
+            if count >= 0:
+                return ids[:count]
+            room = -count
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that `token` adds to the text; a control token adds none."""
+        buffer = self._piece_buffer
+        count = self._api.llama_token_to_piece(self.vocabulary, token, buffer, len(buffer), 0, False)  # noqa: FBT003
+        if count < 0:
+            self._piece_buffer = ctypes.create_string_buffer(-count)
+            return self.piece(token)
+        return buffer.raw[:count]
+
+    def ends_generation(self, token: int) -> bool:
+        """Return whether `token` ends an answer: end of text, end of turn and the like."""
+        return bool(self._api.llama_vocab_is_eog(self.vocabulary, token))
+
+    def close(self) -> None:
+        """Free the model. Close its contexts first."""
+        if self.handle:
+            self._api.llama_model_free(self.handle)
+            self.handle = None
+
+
+class NativeContext:
+    """KV cache and compute buffers of one model.
+
+    Args:
+        model: the loaded model; must outlive the context.
+        context_tokens: cells of the KV cache.
+        batch_tokens: most tokens in one `decode`.
+        threads: CPU threads.
+        kv_type: element type of the cache, one of `settings.KV_TYPES`.
+        flash_attention: on, off, or `None` to let llama.cpp choose.
+
+    Raises:
+        EngineError: llama.cpp could not make the context, usually for lack of memory.
+    """
+
+    def __init__(
+        self,
+        model: NativeModel,
+        *,
+        context_tokens: int,
+        batch_tokens: int,
+        threads: int,
+        kv_type: str = "f16",
+        flash_attention: bool | None = None,
+    ) -> None:
+        self._api = api = bindings()
+        parameters = api.llama_context_default_params()
+        parameters.n_ctx = context_tokens
+        parameters.n_batch = parameters.n_ubatch = min(batch_tokens, context_tokens)
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.type_k = parameters.type_v = _GGML_TYPE[kv_type]
+        parameters.flash_attn_type = -1 if flash_attention is None else int(flash_attention)
+        parameters.n_seq_max = 1
+        parameters.n_outputs_max = 1  # one row of logits, not one for each token of a batch
+        parameters.no_perf = True
+        self.handle = api.llama_init_from_model(model.handle, parameters)
+        if not self.handle:
+            raise EngineError(
+                f"llama.cpp cannot make a context of {context_tokens:,} tokens: {last_log_line()}",
+                hint="try a smaller `--context` or another `--kv` type",
+            )
+        self.memory = api.llama_get_memory(self.handle)
+        self.context_tokens: int = api.llama_n_ctx(self.handle)
+        self.batch_tokens: int = parameters.n_batch
+        self._batch = api.llama_batch_init(self.batch_tokens, 0, 1)
+        for i in range(self.batch_tokens):
+            self._batch.n_seq_id[i] = 1
+            self._batch.seq_id[i][0] = 0
+
+    def decode(self, tokens: Sequence[int], position: int) -> None:
+        """Evaluate `tokens` at `position` and the places after it; logits come for the last one.
+
+        Raises:
+            InvalidSettingError: no tokens, or more than `batch_tokens` (llama.cpp would abort).
+            EngineError: llama.cpp returned an error.
+        """
+        count = len(tokens)
+        if not 0 < count <= self.batch_tokens:
+            raise InvalidSettingError("batch", f"has {count} tokens; it must have 1 to {self.batch_tokens}")
+        batch = self._batch
+        batch.n_tokens = count
+        ids, positions, wanted = batch.token, batch.pos, batch.logits
+        for i, token in enumerate(tokens):
+            ids[i] = token
+            positions[i] = position + i
+            wanted[i] = 0
+        wanted[count - 1] = 1
+        code = self._api.llama_decode(self.handle, batch)
+        if code:
+            raise EngineError(f"llama.cpp could not evaluate {count} tokens (code {code}): {last_log_line()}")
+
+    def logits(self) -> Any:  # noqa: ANN401 - POINTER(c_float)
+        """Return a pointer to the last token's logits, float32, `(vocab,)`; valid until the next decode."""
+        return self._api.llama_get_logits_ith(self.handle, -1)
+
+    def forget_from(self, position: int) -> None:
+        """Drop the cached tokens at `position` and after it."""
+        self._api.llama_memory_seq_rm(self.memory, 0, position, -1)
+
+    def close(self) -> None:
+        """Free the cache and the buffers."""
+        if self.handle:
+            self._api.llama_batch_free(self._batch)
+            self._api.llama_free(self.handle)
+            self.handle = None
+
+
+class NativeSampler:
+    """A chain of llama.cpp's samplers; `sample` runs it over the newest logits.
+
+    Args:
+        steps: names of `llama_sampler_init_*` functions with their arguments, in order.
+
+    Example: `NativeSampler([("top_k", 40), ("temp", 0.8), ("dist", 1)])`.
+    """
+
+    def __init__(self, steps: Sequence[tuple[Any, ...]]) -> None:
+        self._api = api = bindings()
+        self.handle = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        for name, *arguments in steps:
+            link = getattr(api, f"llama_sampler_init_{name}")(*arguments)
+            api.llama_sampler_chain_add(self.handle, link)
+
+    def sample(self, context: NativeContext) -> int:
+        """Choose a token from the newest logits and remember it for the penalties."""
+        return int(self._api.llama_sampler_sample(self.handle, context.handle, -1))
+
+    def accept(self, token: int) -> None:
+        """Remember a token that was not sampled, such as one of the prompt."""
+        self._api.llama_sampler_accept(self.handle, token)
+
+    def close(self) -> None:
+        """Free the chain."""
+        if self.handle:
+            self._api.llama_sampler_free(self.handle)
+            self.handle = None
+
+
+def close_all(*parts: NativeModel | NativeContext | NativeSampler | None) -> None:
+    """Close what exists of `parts`, in order."""
+    with contextlib.ExitStack() as stack:
+        for part in reversed(parts):
+            if part is not None:
+                stack.callback(part.close)

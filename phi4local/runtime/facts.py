@@ -1,0 +1,78 @@
+"""What a validated GGUF header says about its model, in the words of the rest of the house."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from phi4local import catalog
+from phi4local.engine.model import ModelFile
+
+if TYPE_CHECKING:
+    from phi4local.gguf import Header
+
+USER_DEFINED = 4
+"""Token type of added tokens that are no control tokens (llama.h: LLAMA_TOKEN_TYPE_USER_DEFINED)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """The part of a header that the runtime uses."""
+
+    header: Header
+    manifest: catalog.Manifest | None
+    layers: int
+    embedding_length: int
+    heads: int
+    kv_heads: int
+    context_tokens: int
+    vocabulary_tokens: int
+    chat_template: str | None
+    bos_token: str
+    eos_token: str
+
+    def model_file(self) -> ModelFile:
+        """Return what the engine needs of the file."""
+        tokens: Any = self.header.get("tokenizer.ggml.tokens", ())
+        types: Any = self.header.get("tokenizer.ggml.token_type", ())
+        plain = tuple(token for token, kind in zip(tokens, types, strict=False) if kind == USER_DEFINED)
+        return ModelFile(
+            path=self.header.path,
+            trained_context_tokens=self.context_tokens,
+            user_defined_tokens=plain,
+        )
+
+
+def file_facts(header: Header) -> FileFacts:
+    """Read the facts of a header that `phi4local.gguf.validate` returned.
+
+    Example: phi4-nano's file → 8 layers, width 256, 8 heads and 2 KV heads, 2,048 tokens of context.
+    """
+
+    def number(key: str) -> int:
+        value: Any = header.get(f"{header.architecture}.{key}", 0)
+        return int(value)
+
+    tokens: Any = header.get("tokenizer.ggml.tokens", ())
+    template = header.get("tokenizer.chat_template", None)
+    shape = {
+        "layers": number("block_count"),
+        "embedding_length": number("embedding_length"),
+        "context_tokens": number("context_length"),
+        "vocabulary_tokens": len(tokens),
+    }
+    return FileFacts(
+        header=header,
+        manifest=catalog.recognise(**shape),
+        heads=number("attention.head_count"),
+        kv_heads=number("attention.head_count_kv") or number("attention.head_count"),
+        chat_template=template if isinstance(template, str) else None,
+        bos_token=_token(header, tokens, "bos"),
+        eos_token=_token(header, tokens, "eos"),
+        **shape,
+    )
+
+
+def _token(header: Header, tokens: tuple[str, ...], role: str) -> str:
+    place: Any = header.get(f"tokenizer.ggml.{role}_token_id", -1)
+    return tokens[place] if 0 <= place < len(tokens) else ""

@@ -1,0 +1,69 @@
+"""What a model is, read from its files without loading it."""
+
+from __future__ import annotations
+
+import collections
+import math
+from typing import TYPE_CHECKING, Any
+
+from phi4local import gguf
+from phi4local.planning.kv_cache import kv_cache_bytes
+from phi4local.runtime import resolve
+from phi4local.runtime.facts import file_facts
+
+if TYPE_CHECKING:
+    from phi4local.gguf import Header
+
+
+def describe(model: str) -> dict[str, Any]:
+    """Return the facts of a model as JSON values, sizes in bytes.
+
+    A checkpoint folder is converted first, as `run` would do.
+
+    Example: `describe("phi4-nano")["layers"]` is 8.
+
+    Raises:
+        UnknownModelError, GGUFError, CheckpointError: as `open_model`.
+    """
+    source = resolve.find(model)
+    path = resolve.ensure_gguf(source)
+    facts = file_facts(gguf.validate(path))
+    manifest = source.manifest or facts.manifest
+    types = collections.Counter(tensor.type.name for tensor in facts.header.tensors)
+    parameters = sum(math.prod(tensor.shape) for tensor in facts.header.tensors)
+    return {
+        "name": source.name,
+        "title": manifest.title if manifest else facts.header.get("general.name", None),
+        "license": manifest.license if manifest else facts.header.get("general.license", None),
+        "path": str(path),
+        "size_bytes": facts.header.file_bytes,
+        "parameters": parameters,
+        "bits_per_weight": round(_tensor_bytes(facts.header) * 8 / parameters, 3),
+        "tensor_types": dict(types.most_common()),
+        "layers": facts.layers,
+        "embedding_length": facts.embedding_length,
+        "heads": facts.heads,
+        "kv_heads": facts.kv_heads,
+        "vocabulary_tokens": facts.vocabulary_tokens,
+        "context_tokens": facts.context_tokens,
+        "kv_cache_bytes": kv_cache_bytes(
+            layers=facts.layers,
+            kv_heads=facts.kv_heads,
+            head_length=facts.embedding_length // facts.heads,
+            context_tokens=facts.context_tokens,
+        ),
+        "end_token": facts.eos_token,
+        "chat_template": _template_state(facts.chat_template, manifest),
+    }
+
+
+def _tensor_bytes(header: Header) -> int:
+    return sum(tensor.size_bytes for tensor in header.tensors)
+
+
+def _template_state(template: str | None, manifest: Any) -> str:  # noqa: ANN401
+    if template is None:
+        return "none in the file"
+    if manifest is not None and template in (manifest.chat_template, *manifest.known_templates):
+        return f"the published one of {manifest.name}"
+    return "not a known one"

@@ -1,0 +1,69 @@
+"""Open a model by name: resolve, convert once, validate, start the engine process, load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phi4local import gguf
+from phi4local.engine.worker import EngineWorker
+from phi4local.prompts import choose_template
+from phi4local.runtime import resolve
+from phi4local.runtime.facts import file_facts
+from phi4local.runtime.model import Model
+from phi4local.settings import LoadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far opening is. `stage` is `converting` (bytes) or `loading` (per cent)."""
+
+    stage: str
+    done: int
+    total: int
+
+
+def open_model(
+    name: str | None = None,
+    settings: LoadSettings | None = None,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> Model:
+    """Return a running model.
+
+    Args:
+        name: a catalog name, a GGUF file or a checkpoint folder; `None` for the default model.
+        settings: how to load it; unset fields are decided by the model and the machine.
+        progress: told while a checkpoint is converted and while the file is loaded.
+
+    Example: `open_model("phi4-nano").chat([Message("user", "Hello")]).result().text`.
+
+    Raises:
+        UnknownModelError, ModelNotInstalledError: nothing to open.
+        CheckpointError, ConversionError, FileWriteError: the conversion failed.
+        GGUFError: the file is damaged or no Phi-4 model.
+        EngineError: llama.cpp could not load it.
+        ChatTemplateError: the file's chat template is refused.
+    """
+    tell = progress or (lambda _: None)
+    source = resolve.find(name or resolve.default_model())
+    # Starting the process and loading the library takes 0.1 s, which the conversion or validation hides.
+    worker = EngineWorker(on_loading=lambda share: tell(Progress("loading", round(share * 100), 100)))
+    try:
+        path = resolve.ensure_gguf(
+            source, progress=lambda done, total: tell(Progress("converting", done, total))
+        )
+        file = file_facts(gguf.validate(path))
+        manifest = source.manifest or file.manifest
+        template, notice = choose_template(
+            file.chat_template, manifest, bos_token=file.bos_token, eos_token=file.eos_token
+        )
+        facts = worker.load(file.model_file(), settings or LoadSettings())
+    except BaseException:
+        worker.close()
+        raise
+    notices = (notice,) if notice else ()
+    return Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=notices)

@@ -1,0 +1,1 @@
+"""Get and keep models: where everything lives, and what was converted before."""

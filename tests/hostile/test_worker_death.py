@@ -1,0 +1,128 @@
+"""Whatever kills the engine process is an error line, and the next request is served."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from phi4local import gguf
+from phi4local.convert import convert_checkpoint
+from phi4local.engine import Request, Text
+from phi4local.engine.model import ModelFile
+from phi4local.engine.worker import EngineWorker
+from phi4local.errors import EngineCrashedError, EngineHungError, ModelLoadError
+from phi4local.prompts import TextSegment, TokenSegment
+from phi4local.runtime.facts import file_facts
+from phi4local.settings import LoadSettings, SamplingSettings
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
+GREEDY = SamplingSettings(temperature=0)
+LONG = Request(segments=(TokenSegment((8104, 292, 8106)),), sampling=GREEDY, ignore_end=True)
+HELLO = Request(
+    segments=(TextSegment("<|im_start|>user<|im_sep|>Hello<|im_end|>", special=True),), sampling=GREEDY
+)
+
+
+@pytest.fixture(scope="module")
+def file(checkpoint, native_library, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "nano.gguf"
+    convert_checkpoint(checkpoint, path, "Q8_0")
+    return file_facts(gguf.validate(path)).model_file()
+
+
+@pytest.fixture
+def worker(file):
+    with EngineWorker() as worker:
+        worker.load(file, LoadSettings(context_tokens=2048, threads=1))
+        yield worker
+
+
+@pytest.mark.parametrize("number", ["SIGSEGV", "SIGABRT", "SIGKILL", "SIGBUS", "SIGFPE"])
+@pytest.mark.parametrize("moment", ["idle", "first text", "waiting"])
+def test_a_death_is_told_and_the_next_request_gets_a_fresh_process(worker, number, moment):
+    old = worker.process_id
+    if moment == "idle":
+        os.kill(old, getattr(signal, number))
+        time.sleep(0.2)
+    else:
+        running = worker.submit(LONG)
+        waiting = worker.submit(LONG)
+        with pytest.raises(EngineCrashedError) as caught:
+            for _ in running:
+                os.kill(old, getattr(signal, number))
+        assert "killed" in str(caught.value) if number == "SIGKILL" else number in str(caught.value)
+        if moment == "waiting":
+            with pytest.raises(EngineCrashedError):
+                waiting.result()
+    assert worker.submit(HELLO).result().finished.usage.generated_tokens > 0
+    assert worker.process_id != old
+
+
+def test_a_silent_process_is_ended_and_replaced(file):
+    with EngineWorker(hang_seconds=0.5) as worker:
+        worker.load(file, LoadSettings(context_tokens=2048, threads=1))
+        running = worker.submit(LONG)
+        events = iter(running)
+        assert isinstance(next(events), Text)
+        os.kill(worker.process_id, signal.SIGSTOP)
+        with pytest.raises(EngineHungError) as caught:
+            for _ in events:
+                pass
+        assert caught.value.seconds >= 0.5
+        assert worker.submit(HELLO).result().finished.usage.generated_tokens > 0
+
+
+def test_a_library_abort_brings_its_reason(tmp_path, file, native_library):
+    """A file that never passed the validator: block_count 0 aborts the library itself."""
+    data = bytearray(file.path.read_bytes())
+    place = data.index(b"phi3.block_count") + len(b"phi3.block_count") + 4
+    data[place : place + 4] = bytes(4)
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(data)
+    with EngineWorker() as worker:
+        with pytest.raises(EngineCrashedError, match=r"SIGABRT.*GGML_ASSERT.*n_layer") as caught:
+            worker.load(ModelFile(path=bad, trained_context_tokens=2048), LoadSettings())
+        assert caught.value.hint
+
+
+def test_a_refusal_of_the_library_brings_its_reason(tmp_path, native_library):
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"GGUF" + bytes(100))
+    with EngineWorker() as worker, pytest.raises(ModelLoadError, match="GGUF|gguf|load"):
+        worker.load(ModelFile(path=bad, trained_context_tokens=2048), LoadSettings())
+
+
+def test_closing_ends_the_process_even_while_it_works(worker):
+    running = worker.submit(LONG)
+    next(iter(running))
+    process_id = worker.process_id
+    started = time.monotonic()
+    worker.close()
+    assert time.monotonic() - started < 2
+    with pytest.raises(ProcessLookupError):
+        os.kill(process_id, 0)
+
+
+def test_the_process_ends_when_its_parent_is_killed(tmp_path, file, run_python):
+    script = f"""
+import os, signal, sys, time
+from pathlib import Path
+from phi4local.engine.worker import EngineWorker
+from phi4local.engine.model import ModelFile
+from phi4local.settings import LoadSettings
+worker = EngineWorker()
+worker.load(ModelFile(path=Path({str(file.path)!r}), trained_context_tokens=2048), LoadSettings())
+print(worker.process_id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    result = run_python(script)
+    child = int(result.stdout)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the engine process outlived its parent")
