@@ -35,6 +35,7 @@ class Manifest:
     Attributes:
         name: what a person types.
         repository: the checkpoint's repository on Hugging Face, or `None` for an embedded one.
+        gguf_repository: where ready GGUF files are, for `pull`, or `None`.
         folder: the embedded checkpoint's folder below `data_folder()`, or `None`.
         parameters: number of weights.
         quantization: what is made and run when nobody asks for another.
@@ -51,6 +52,7 @@ class Manifest:
     parameters: int
     quantization: str
     repository: str | None
+    gguf_repository: str | None
     folder: str | None
     architecture: Architecture
     pre: str
@@ -122,6 +124,7 @@ def _read(path: Path) -> Manifest:
         parameters=data["parameters"],
         quantization=data["quantization"],
         repository=checkpoint.get("repo"),
+        gguf_repository=data.get("gguf", {}).get("repo"),
         folder=checkpoint.get("folder"),
         architecture=Architecture(**data["architecture"]),
         pre=tokenizer["pre"],

@@ -15,6 +15,7 @@
     ├── FileWriteError                  the operating system refused a write
     │   ├── OutputExistsError           the output is there and may not be replaced
     │   └── NotEnoughDiskError          less free space than the output needs
+    ├── DownloadError                   network, access, or bytes that are not what was announced
     ├── ChatTemplateError               a chat template that is missing, refused or too large
     ├── ContextTooLongError             a prompt that does not fit into the context
     └── EngineError                     llama.cpp could not do what was asked
@@ -166,6 +167,12 @@ class NotEnoughDiskError(FileWriteError):
         )
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+
+
+class DownloadError(Phi4LocalError):
+    """Network, access, or bytes that are not what the server announced."""
+
+    hint = "check the connection and try again"
 
 
 class ChatTemplateError(Phi4LocalError):

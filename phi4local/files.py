@@ -64,6 +64,21 @@ def new_file(path: Path, *, overwrite: bool = False, size_bytes: int = 0) -> Ite
         raise write_error(path, error) from error
 
 
+def adopt(temporary: Path, path: Path) -> None:
+    """Publish a finished file that another program wrote in the same folder, replacing what is there.
+
+    Raises:
+        FileWriteError: the operating system refused.
+    """
+    try:
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputExistsError` unless `path` is free, or a regular file that may be replaced."""
     if not os.path.lexists(path):

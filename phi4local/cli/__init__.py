@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phi4local.cli import bench, chat, convert, list_models, run, show
+from phi4local.cli import bench, chat, convert, list_models, pull, run, show
 from phi4local.cli.text import visible
 from phi4local.errors import Phi4LocalError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 app.command("chat")(chat.chat)
 app.command("run")(run.run)
+app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
 app.command("list")(list_models.list_models)
 app.command("show")(show.show)

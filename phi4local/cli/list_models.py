@@ -36,25 +36,25 @@ def list_models(json: options.Json = False) -> None:
 def _rows() -> list[dict[str, Any]]:
     from phi4local import catalog
     from phi4local.runtime.resolve import how_to_get
-    from phi4local.store import conversions
+    from phi4local.store import installed
 
     manifests = [catalog.find(name) for name in catalog.model_names()]
     parameters = {manifest.name: manifest.parameters for manifest in manifests}
     rows = [
         {
-            "name": conversion.name,
-            "quantization": conversion.quantization,
-            "size_bytes": conversion.size_bytes,
-            "parameters": parameters.get(conversion.name),
+            "name": model.name,
+            "quantization": model.quantization,
+            "size_bytes": model.size_bytes,
+            "parameters": parameters.get(model.name),
             "state": "ready",
-            "path": str(conversion.path),
+            "path": str(model.path),
         }
-        for conversion in conversions.installed()
+        for model in installed.installed()
     ]
     here = {row["name"] for row in rows}
     for manifest in manifests:
         if manifest.name not in here:
-            state = "embedded, converted at first use" if manifest.folder else how_to_get(manifest)
+            state = "embedded, made at first use" if manifest.folder else how_to_get(manifest)
             rows.append(
                 {
                     "name": manifest.name,

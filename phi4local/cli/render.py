@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from phi4local.runtime.open import Progress as OpeningProgress
 
-_STAGES = {"converting": "Converting", "loading": "Loading"}
+_STAGES = {"converting": "Converting", "loading": "Loading", "pulling": "Downloading"}
 
 
 def size(size_bytes: float) -> str:

@@ -23,7 +23,9 @@ def show(
     if json:
         render.print_json(facts)
         return
-    rows = [(name.replace("_", " "), _cell(name, value)) for name, value in facts.items()]
+    rows = [
+        (name.removesuffix("_bytes").replace("_", " "), _cell(name, value)) for name, value in facts.items()
+    ]
     render.table(str(facts["name"]), ("FACT", "VALUE"), rows)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 from phi4local.cli.text import visible
+from phi4local.cli.wrap import WordWrap
 from phi4local.engine import Completion, Finished, Text
 
 if TYPE_CHECKING:
@@ -17,15 +19,16 @@ if TYPE_CHECKING:
 def print_answer(events: Iterable[Event]) -> Finished:
     """Write the text of `events` to stdout as it comes and return the end of the answer.
 
-    A terminal gets control characters written out; a pipe gets the text exactly. A line feed follows.
+    A terminal gets control characters written out and lines broken between words; a pipe gets the text
+    exactly. A line feed follows.
     """
-    on_terminal = sys.stdout.isatty()
+    wrap = WordWrap(shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     for event in events:
         if isinstance(event, Text):
-            sys.stdout.write(visible(event.delta, keep_lines=True) if on_terminal else event.delta)
+            sys.stdout.write(wrap.feed(visible(event.delta, keep_lines=True)) if wrap else event.delta)
             sys.stdout.flush()
         elif isinstance(event, Finished):
-            sys.stdout.write("\n")
+            sys.stdout.write((wrap.finish() if wrap else "") + "\n")
             sys.stdout.flush()
             return event
     raise RuntimeError("an answer ended without its last event")
@@ -34,13 +37,13 @@ def print_answer(events: Iterable[Event]) -> Finished:
 def statistics(finished: Finished) -> str:
     """Return one line about an answer.
 
-    Example: "33 tokens at 812.4 tok/s, prompt 13 tokens at 5,120.0 tok/s".
+    Example: "33 tokens at 812.4 tok/s, prompt 13 + 45 kept at 5,120.0 tok/s".
     """
     usage = finished.usage
     parts = [f"{usage.generated_tokens:,} tokens at {finished.tokens_per_second:,.1f} tok/s"]
     evaluated = usage.prompt_tokens - usage.reused_tokens
-    prompt = f"prompt {evaluated:,} tokens at {finished.prompt_tokens_per_second:,.1f} tok/s"
-    parts.append(prompt + (f" + {usage.reused_tokens:,} kept" if usage.reused_tokens else ""))
+    kept = f" + {usage.reused_tokens:,} kept" if usage.reused_tokens else ""
+    parts.append(f"prompt {evaluated:,}{kept} at {finished.prompt_tokens_per_second:,.1f} tok/s")
     if finished.reason != "stop":
         parts.append({"length": "stopped at the token limit", "cancelled": "interrupted"}[finished.reason])
     return ", ".join(parts)

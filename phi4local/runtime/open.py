@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far opening is. `stage` is `converting` (bytes) or `loading` (per cent)."""
+    """How far opening is. `stage` is `pulling` or `converting` (bytes) or `loading` (per cent)."""
 
     stage: str
     done: int

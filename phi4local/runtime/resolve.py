@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from phi4local import catalog, convert
 from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownModelError
-from phi4local.store import conversions
+from phi4local.store import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,9 @@ class Source:
 
 def default_model() -> str:
     """Return the model that is used when none is named: the newest installed one, else the embedded one."""
-    for conversion in conversions.installed():
-        if conversion.name != EMBEDDED_MODEL:
-            return str(conversion.path)
+    for model in installed.installed():
+        if model.name != EMBEDDED_MODEL:
+            return str(model.path)
     return EMBEDDED_MODEL
 
 
@@ -85,19 +85,19 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
         raise ModelNotInstalledError(source.name, hint="see `phi4local list`")
     fingerprint = convert.fingerprint(source.checkpoint)
     quantization = source.quantization or "Q8_0"
-    kept = conversions.find(fingerprint, quantization)
+    kept = installed.find(fingerprint=fingerprint, quantization=quantization)
     if kept is not None:
         return kept.path
-    path = conversions.destination(source.name, quantization=quantization, fingerprint=fingerprint)
+    path = installed.destination(source.name, quantization=quantization, fingerprint=fingerprint)
     path.parent.mkdir(parents=True, exist_ok=True)
     summary = convert.convert_checkpoint(
         source.checkpoint, path, quantization, overwrite=True, progress=progress
     )
-    conversions.remember(
-        conversions.Conversion(
+    installed.remember(
+        installed.InstalledModel(
             name=source.name,
             quantization=quantization,
-            source=source.checkpoint.resolve(),
+            source=str(source.checkpoint.resolve()),
             fingerprint=fingerprint,
             path=path,
             size_bytes=summary.size_bytes,
@@ -111,15 +111,12 @@ def _from_catalog(manifest: catalog.Manifest, quantization: str | None) -> Sourc
     folder = manifest.checkpoint_folder()
     if folder is not None:
         return Source(name=manifest.name, checkpoint=folder, quantization=wanted, manifest=manifest)
-    for conversion in conversions.installed():
-        if conversion.name == manifest.name and quantization in (None, conversion.quantization):
-            return Source(name=manifest.name, gguf=conversion.path, manifest=manifest)
-    raise ModelNotInstalledError(manifest.name, hint=how_to_get(manifest))
+    for model in installed.installed():
+        if model.name == manifest.name and quantization in (None, model.quantization):
+            return Source(name=manifest.name, gguf=model.path, manifest=manifest)
+    raise ModelNotInstalledError(manifest.name, hint=f"get it with {how_to_get(manifest)}")
 
 
 def how_to_get(manifest: catalog.Manifest) -> str:
     """Return one line that says how a model comes to this machine."""
-    return (
-        f"fetch the checkpoint with `hf download {manifest.repository} --local-dir {manifest.name}` "
-        f"and run `phi4local chat ./{manifest.name}`"
-    )
+    return f"`phi4local pull {manifest.name}`"

@@ -12,6 +12,6 @@ def home() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else Path.home() / ".phi4local"
 
 
-def converted_folder() -> Path:
-    """Return the folder of models that were made from checkpoints on this machine."""
-    return home() / "models" / "converted"
+def models_folder() -> Path:
+    """Return the folder of the models that are ready to run."""
+    return home() / "models"

@@ -35,7 +35,7 @@ def expected(checkpoint):
 @pytest.fixture(scope="module", params=["in this process", "worker"])
 def engine(request, f32_file, native_library):
     file = file_facts(gguf.validate(f32_file)).model_file()
-    settings = LoadSettings(context_tokens=512)
+    settings = LoadSettings(context_tokens=512, threads=1)
     if request.param == "worker":
         with EngineWorker() as worker:
             worker.load(file, settings)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -48,9 +50,10 @@ def test_a_death_is_told_and_the_next_request_gets_a_fresh_process(worker, numbe
     else:
         running = worker.submit(LONG)
         waiting = worker.submit(LONG)
+        next(iter(running))
+        os.kill(old, getattr(signal, number))
         with pytest.raises(EngineCrashedError) as caught:
-            for _ in running:
-                os.kill(old, getattr(signal, number))
+            list(running)
         assert "killed" in str(caught.value) if number == "SIGKILL" else number in str(caught.value)
         if moment == "waiting":
             with pytest.raises(EngineCrashedError):
@@ -67,8 +70,7 @@ def test_a_silent_process_is_ended_and_replaced(file):
         assert isinstance(next(events), Text)
         os.kill(worker.process_id, signal.SIGSTOP)
         with pytest.raises(EngineHungError) as caught:
-            for _ in events:
-                pass
+            list(events)
         assert caught.value.seconds >= 0.5
         assert worker.submit(HELLO).result().finished.usage.generated_tokens > 0
 
@@ -89,7 +91,7 @@ def test_a_library_abort_brings_its_reason(tmp_path, file, native_library):
 def test_a_refusal_of_the_library_brings_its_reason(tmp_path, native_library):
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF" + bytes(100))
-    with EngineWorker() as worker, pytest.raises(ModelLoadError, match="GGUF|gguf|load"):
+    with EngineWorker() as worker, pytest.raises(ModelLoadError, match="load"):
         worker.load(ModelFile(path=bad, trained_context_tokens=2048), LoadSettings())
 
 
@@ -104,7 +106,7 @@ def test_closing_ends_the_process_even_while_it_works(worker):
         os.kill(process_id, 0)
 
 
-def test_the_process_ends_when_its_parent_is_killed(tmp_path, file, run_python):
+def test_the_process_ends_when_its_parent_is_killed(file):
     script = f"""
 import os, signal, sys, time
 from pathlib import Path
@@ -116,7 +118,8 @@ worker.load(ModelFile(path=Path({str(file.path)!r}), trained_context_tokens=2048
 print(worker.process_id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    result = run_python(script)
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     child = int(result.stdout)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:

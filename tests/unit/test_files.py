@@ -23,9 +23,13 @@ def test_a_finished_block_leaves_exactly_the_file(tmp_path):
 
 @pytest.mark.parametrize("problem", [ValueError("no"), KeyboardInterrupt()])
 def test_a_failing_block_leaves_nothing(tmp_path, problem):
-    with pytest.raises(type(problem)), new_file(tmp_path / "out") as file:
-        file.write(b"half")
-        raise problem
+    def write():
+        with new_file(tmp_path / "out") as file:
+            file.write(b"half")
+            raise problem
+
+    with pytest.raises(type(problem)):
+        write()
     assert leftovers(tmp_path) == []
 
 
@@ -39,9 +43,14 @@ def test_an_existing_file_is_kept_without_overwrite(tmp_path):
 
 def test_a_file_that_appears_meanwhile_is_kept_without_overwrite(tmp_path):
     path = tmp_path / "out"
-    with pytest.raises(OutputExistsError), new_file(path) as file:
-        file.write(b"new")
-        path.write_text("somebody else's")
+
+    def write():
+        with new_file(path) as file:
+            file.write(b"new")
+            path.write_text("somebody else's")
+
+    with pytest.raises(OutputExistsError):
+        write()
     assert path.read_text() == "somebody else's"
     assert leftovers(tmp_path) == ["out"]
 
@@ -49,9 +58,14 @@ def test_a_file_that_appears_meanwhile_is_kept_without_overwrite(tmp_path):
 def test_overwrite_replaces_and_a_failure_restores_nothing_because_nothing_was_lost(tmp_path):
     path = tmp_path / "out"
     path.write_text("old")
-    with pytest.raises(RuntimeError), new_file(path, overwrite=True) as file:
-        file.write(b"new")
-        raise RuntimeError
+
+    def write():
+        with new_file(path, overwrite=True) as file:
+            file.write(b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
     assert path.read_text() == "old"
     with new_file(path, overwrite=True) as file:
         file.write(b"new")

@@ -49,6 +49,4 @@ def _mention_real_model(asked: str | None, opened: Model) -> None:
     from phi4local.runtime.resolve import EMBEDDED_MODEL, how_to_get
 
     if asked is None and opened.name == EMBEDDED_MODEL:
-        render.notice(
-            f"phi4-nano is a tiny demo model; for the real one, {how_to_get(catalog.find('phi-4'))}"
-        )
+        render.notice(f"phi4-nano is a tiny demo; for the real model: {how_to_get(catalog.find('phi-4'))}")

@@ -82,6 +82,7 @@ def _answer(model: Model, conversation: Conversation, text: str) -> None:
     usage = finished.usage
     used = usage.prompt_tokens + usage.generated_tokens
     render.dim_notice(f"{statistics(finished)}, context {used:,}/{model.context_tokens:,}")
+    sys.stdout.write("\n")
 
 
 @contextlib.contextmanager

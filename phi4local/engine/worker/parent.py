@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import os
 import queue
 import signal
 import subprocess
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from phi4local.prompts import Segment
     from phi4local.settings import LoadSettings
 
+SPIN_COUNT = "1000"
+"""How long a thread of libgomp spins before it sleeps. Its default of 300,000 (a millisecond) makes a busy
+machine ten times slower: threads burn the time slices that others of them wait for. See benchmarks/LOG.md."""
 HANG_SECONDS = 30.0
 HANG_STEPS = 20
 """No sign of life for this many times the usual step, and at least `HANG_SECONDS`, is a hang."""
@@ -126,6 +130,7 @@ class _Child:
         self.slowest_step = 0.0
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             child_command("phi4local.engine.worker.child"),
+            env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,0 +1,152 @@
+"""What the worker process, sampling and streaming cost, beside the bare library in the same run.
+
+    python -m benchmarks.engine_overhead [--output benchmarks/results/engine-overhead.json]
+
+Two questions, two models:
+- phi4-nano: microseconds per token that are not the library's. The bare loop calls `llama_decode` and
+  `llama_sampler_sample` through the same bindings, with one prepared batch and nothing else.
+- a random model of 0.6 billion weights with Phi-4's vocabulary, Q4_K_M: tokens per second through the worker,
+  divided by those of a bare decode loop that does not even sample.
+
+Rounds alternate, so that a machine that changes its speed changes it for both. Medians of pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.random_model import Shape, write_checkpoint
+from phi4local import __version__, gguf, hardware
+from phi4local.convert import convert_checkpoint
+from phi4local.engine import Request
+from phi4local.engine.model import ModelFile
+from phi4local.engine.worker import EngineWorker
+from phi4local.prompts import TokenSegment
+from phi4local.runtime.facts import file_facts
+from phi4local.settings import LoadSettings, SamplingSettings
+
+PROMPT = tuple(range(100, 108))
+CONTEXT_TOKENS = 1024
+
+
+def bare_seconds_per_token(path: Path, *, tokens: int, threads: int, sample: bool) -> float:
+    """Run the bare loop in a child process, so that both sides have a process of their own."""
+    order = json.dumps({"path": str(path), "tokens": tokens, "threads": threads, "sample": sample})
+    command = [sys.executable, "-m", "benchmarks.engine_overhead", "--bare", order]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def bare_loop(order: dict[str, Any]) -> float:
+    """Return seconds per token of decode (and greedy sampling) alone."""
+    from phi4local.native.llama import NativeContext, NativeModel, NativeSampler, bindings
+
+    api = bindings()
+    model = NativeModel(Path(order["path"]))
+    context = NativeContext(model, context_tokens=CONTEXT_TOKENS, batch_tokens=512, threads=order["threads"])
+    sampler = NativeSampler([("greedy",)])
+    context.decode(PROMPT, 0)
+    token = (ctypes.c_int32 * 1)(sampler.sample(context))
+    batch = api.llama_batch_get_one(token, 1)
+    decode, choose, logits = api.llama_decode, api.llama_sampler_sample, api.llama_get_logits_ith
+    handle, chain = context.handle, sampler.handle
+    steps = order["tokens"] - 1
+    started = time.perf_counter()
+    if order["sample"]:
+        for _ in range(steps):
+            decode(handle, batch)
+            token[0] = choose(chain, handle, -1)
+    else:
+        for _ in range(steps):
+            decode(handle, batch)
+            logits(handle, -1)
+    return float(time.perf_counter() - started) / float(steps)
+
+
+def worker_seconds_per_token(worker: EngineWorker, *, tokens: int) -> float:
+    """Return seconds per token from the first text to the end, where the text arrives."""
+    request = Request(
+        segments=(TokenSegment(PROMPT),),
+        sampling=SamplingSettings(temperature=0),
+        max_tokens=tokens,
+        ignore_end=True,
+    )
+    times = [time.perf_counter() for _ in worker.submit(request)]
+    return (times[-1] - times[0]) / (tokens - 1)
+
+
+def compare(path: Path, *, tokens: int, rounds: int, threads: int, sample: bool) -> dict[str, Any]:
+    """Alternate worker and bare loop; return seconds per token of both, in order."""
+    facts = file_facts(gguf.validate(path))
+    file = ModelFile(path=path, trained_context_tokens=facts.context_tokens)
+    with EngineWorker() as worker:
+        worker.load(file, LoadSettings(context_tokens=CONTEXT_TOKENS, threads=threads))
+        worker_seconds_per_token(worker, tokens=tokens)
+        bare, through = [], []
+        for _ in range(rounds):
+            bare.append(bare_seconds_per_token(path, tokens=tokens, threads=threads, sample=sample))
+            through.append(worker_seconds_per_token(worker, tokens=tokens))
+    pairs = list(zip(through, bare, strict=True))
+    return {
+        "tokens": tokens,
+        "threads": threads,
+        "bare_samples": sample,
+        "bare_seconds_per_token": bare,
+        "worker_seconds_per_token": through,
+        "overhead_microseconds": statistics.median((a - b) * 1e6 for a, b in pairs),
+        "speed_ratio": statistics.median(b / a for a, b in pairs),
+    }
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Run both comparisons."""
+    checkpoint = Path(__file__).resolve().parent.parent / "models" / "phi4-nano"
+    with tempfile.TemporaryDirectory() as folder:
+        nano = Path(folder) / "nano.gguf"
+        convert_checkpoint(checkpoint, nano, "Q8_0")
+        big_checkpoint, big = Path(folder) / "random", Path(folder) / "random.gguf"
+        weights = write_checkpoint(big_checkpoint, Shape())
+        convert_checkpoint(big_checkpoint, big, "Q4_K_M")
+        threads = hardware.usable_cores()
+        return {
+            "phi4local": __version__,
+            "machine": hardware.describe(),
+            "command": "python -m benchmarks.engine_overhead",
+            "phi4-nano Q8_0": compare(nano, tokens=512, rounds=rounds, threads=1, sample=True),
+            f"random {weights:,} weights Q4_K_M": compare(
+                big, tokens=128, rounds=rounds, threads=threads, sample=False
+            ),
+            "python": platform.python_version(),
+        }
+
+
+def main() -> None:
+    """Parse, measure, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--bare", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.bare:
+        print(bare_loop(json.loads(options.bare)))
+        return
+    text = json.dumps(measure(options.rounds), indent=1)
+    print(text)
+    if options.output:
+        options.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

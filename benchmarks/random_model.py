@@ -1,0 +1,151 @@
+"""A checkpoint of Phi-4's architecture with random weights and Phi-4's 100,352 tokens, of any size.
+
+Speed does not depend on what the weights are, only on how many there are and how large the vocabulary is.
+The vocabulary is made up: bytes, pairs of bytes, triples; then Phi-4's 96 special tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VOCABULARY_TOKENS = 100_352
+SPECIAL_TOKENS = 96
+EXPRESSION = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Numbers of the model. The default has 0.60 billion weights."""
+
+    width: int = 2048
+    feed_forward: int = 7168
+    layers: int = 4
+    heads: int = 16
+    kv_heads: int = 4
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Return the tensors' shapes, (rows, columns)."""
+        head = self.width // self.heads
+        shapes: dict[str, tuple[int, ...]] = {
+            "model.embed_tokens.weight": (VOCABULARY_TOKENS, self.width),
+            "lm_head.weight": (VOCABULARY_TOKENS, self.width),
+            "model.norm.weight": (self.width,),
+        }
+        for layer in range(self.layers):
+            prefix = f"model.layers.{layer}."
+            shapes |= {
+                prefix + "input_layernorm.weight": (self.width,),
+                prefix + "post_attention_layernorm.weight": (self.width,),
+                prefix + "self_attn.qkv_proj.weight": ((self.heads + 2 * self.kv_heads) * head, self.width),
+                prefix + "self_attn.o_proj.weight": (self.width, self.width),
+                prefix + "mlp.gate_up_proj.weight": (2 * self.feed_forward, self.width),
+                prefix + "mlp.down_proj.weight": (self.width, self.feed_forward),
+            }
+        return shapes
+
+
+def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0) -> int:
+    """Write a checkpoint below `folder` and return its number of weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "config.json", _config(shape))
+    _write_tokenizer(folder)
+    shapes = shape.tensors()
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, dimensions in shapes.items():
+        size = 2 * int(np.prod(dimensions))
+        header[name] = {"dtype": "BF16", "shape": list(dimensions), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    choose = np.random.default_rng(seed)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for dimensions in shapes.values():
+            values = choose.standard_normal(dimensions, dtype=np.float32)
+            values = values * np.float32(0.02) if len(dimensions) > 1 else 1 + np.float32(0.1) * values
+            (values.view(np.uint32) >> 16).astype(np.uint16).tofile(file)
+    return offset // 2
+
+
+def _config(shape: Shape) -> dict[str, Any]:
+    return {
+        "architectures": ["Phi3ForCausalLM"],
+        "model_type": "phi3",
+        "hidden_size": shape.width,
+        "intermediate_size": shape.feed_forward,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "vocab_size": VOCABULARY_TOKENS,
+        "max_position_embeddings": 16384,
+        "original_max_position_embeddings": 16384,
+        "rope_theta": 250000.0,
+        "rope_scaling": None,
+        "sliding_window": None,
+        "rms_norm_eps": 1e-5,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "bos_token_id": VOCABULARY_TOKENS - 95,
+        "eos_token_id": VOCABULARY_TOKENS - 87,
+    }
+
+
+def _write_tokenizer(folder: Path) -> None:
+    letters = _byte_letters()
+    plain = VOCABULARY_TOKENS - SPECIAL_TOKENS
+    pairs = [(left, right) for left in letters for right in letters]
+    triples = [(left + right, third) for left, right in pairs[:2048] for third in letters]
+    merges = (pairs + triples)[: plain - len(letters)]
+    vocabulary = {token: place for place, token in enumerate([*letters, *(a + b for a, b in merges)])}
+    named = {1: "<|endoftext|>", 8: "<|im_start|>", 9: "<|im_end|>", 10: "<|im_sep|>"}
+    added = [
+        {
+            "id": plain + place,
+            "content": named.get(place, f"<|dummy_{place}|>"),
+            "single_word": False,
+            "lstrip": True,
+            "rstrip": True,
+            "normalized": False,
+            "special": True,
+        }
+        for place in range(SPECIAL_TOKENS)
+    ]
+    split = {"type": "Split", "pattern": {"Regex": EXPRESSION}, "behavior": "Removed", "invert": True}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "post_processor": byte_level,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": [list(pair) for pair in merges]},
+    }
+    _write_json(folder / "tokenizer.json", tokenizer)
+    config = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    _write_json(folder / "tokenizer_config.json", config)
+
+
+def _byte_letters() -> list[str]:
+    """Return the 256 letters of byte-level BPE: printable bytes are themselves, others shift to U+0100."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,141 @@
+"""The commands as a person types them, with the answers that transformers gave."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPECTED = json.loads(
+    (Path(__file__).parents[2] / "models" / "phi4-nano" / "expected-greedy.json").read_text()
+)
+SINGLE = [case for case in EXPECTED["greedy"] if len(case["messages"]) == 1]
+SKY = next(case for case in SINGLE if case["name"] == "sky")
+
+pytestmark = pytest.mark.usefixtures("native_library")
+
+
+def test_nine_cases_have_one_message():
+    assert len(SINGLE) == 9
+
+
+@pytest.mark.parametrize("case", SINGLE, ids=lambda case: case["name"])
+def test_run_prints_exactly_the_expected_text(run_cli, case):
+    result = run_cli(["run", "phi4-nano", case["messages"][0]["content"], "--max-tokens", "64"])
+    assert result.stdout == case["text"] + "\n"
+    assert result.stderr == ""
+    assert result.returncode == 0
+
+
+def test_a_conversation_through_a_pipe_prints_only_the_answers(run_cli):
+    case = next(case for case in EXPECTED["greedy"] if len(case["messages"]) > 1)
+    turns = [message["content"] for message in case["messages"] if message["role"] == "user"]
+    given = [message["content"] for message in case["messages"] if message["role"] == "assistant"]
+    result = run_cli(["chat", "phi4-nano", "--max-tokens", "64"], input="\n".join(turns) + "\n")
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(turns)
+    if lines[:-1] == given:
+        assert lines[-1] == case["text"]
+
+
+def test_chat_without_a_model_uses_the_embedded_one_and_says_how_to_get_the_real_one(run_cli):
+    result = run_cli(["chat"], input=SKY["messages"][0]["content"] + "\n")
+    assert result.stdout == SKY["text"] + "\n"
+    assert len(result.stderr.splitlines()) == 1
+    assert "`phi4local pull phi-4`" in result.stderr
+
+
+@pytest.mark.parametrize("quantization", ["Q4_K_M", "Q6_K", "F16"])
+def test_a_tag_asks_for_a_quantization(run_cli, quantization):
+    result = run_cli(["run", f"phi4-nano:{quantization}", "What is 3 plus 4?", "--json"])
+    answer = json.loads(result.stdout)
+    assert answer["text"] == "3 plus 4 is 7."
+    assert answer["finish_reason"] == "stop"
+    assert answer["generated_tokens"] == len(answer["token_ids"]) == 9
+
+
+def test_the_prompt_comes_through_a_pipe(run_cli):
+    assert run_cli(["run", "phi4-nano"], input="What is 3 plus 4?\n").stdout == "3 plus 4 is 7.\n"
+
+
+def test_a_file_and_a_folder_are_models_too(run_cli, checkpoint, tmp_path):
+    output = tmp_path / "my model.gguf"
+    made = run_cli(["convert", str(checkpoint), "-q", "q8_0", "-o", str(output)])
+    assert made.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["my model.gguf"]
+    for model in (str(output), str(checkpoint)):
+        assert run_cli(["run", model, "What is 3 plus 4?"]).stdout == "3 plus 4 is 7.\n"
+
+
+def test_a_folder_is_converted_once_and_remembered(run_cli, checkpoint, tmp_path):
+    env = {"PHI4LOCAL_HOME": str(tmp_path)}
+    for _ in range(2):
+        run_cli(["run", f"{checkpoint}", "Hello"], env=env)
+        made = list((tmp_path / "models").glob("*.gguf"))
+        assert len(made) == 1
+        written = made[0].stat().st_mtime_ns
+    assert made[0].stat().st_mtime_ns == written
+    listed = json.loads(run_cli(["list", "--json"], env=env).stdout)
+    assert ("phi4-nano", "ready") in {(row["name"], row["state"]) for row in listed}
+
+
+def test_show_reads_the_facts_without_loading(run_cli):
+    facts = json.loads(run_cli(["show", "phi4-nano", "--json"]).stdout)
+    assert (facts["layers"], facts["heads"], facts["kv_heads"], facts["context_tokens"]) == (8, 8, 2, 2048)
+    assert facts["parameters"] == 10_227_968
+    assert facts["tensor_types"] == {"Q8_0": 34, "F32": 17}
+    assert "published" in facts["chat_template"]
+
+
+def test_bench_measures_both_paths(run_cli):
+    result = run_cli(["bench", "phi4-nano", "--raw", "-p", "32", "-n", "8", "-r", "2", "--json"])
+    report = json.loads(result.stdout)
+    assert [row["path"] for row in report["rows"]] == ["chat", "raw"]
+    for row in report["rows"]:
+        assert len(row["generated_tokens_per_second"]["values"]) == 2
+        assert row["generated_tokens_per_second"]["mean"] > 0
+    table = run_cli(["bench", "phi4-nano", "-p", "16", "-n", "4", "-r", "1"]).stdout
+    assert "WRITE tok/s" in table
+    assert "chat" in table
+
+
+def test_version_and_completion(run_cli):
+    assert run_cli(["--version"]).stdout.startswith("phi4local 0.")
+    shown = run_cli(["--show-completion", "bash"])
+    assert shown.returncode == 0
+
+
+def test_help_loads_nothing_heavy():
+    script = """
+import sys
+from phi4local.cli import main
+code = main(["--help"])
+heavy = {"numpy", "llama_cpp", "gguf", "huggingface_hub", "jinja2", "asyncio", "torch"} & set(sys.modules)
+sys.exit(f"loaded {heavy}" if heavy or code else 0)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = f"{sys.executable} -m phi4local list | head -c 1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0
+    assert result.stderr == ""
+
+
+def test_the_workshop_is_the_same_command(checkpoint, tmp_path):
+    output = tmp_path / "out.gguf"
+    subprocess.run(
+        [sys.executable, "-m", "convert", str(checkpoint), "-q", "Q4_0", "-o", str(output)],
+        cwd=Path(__file__).parents[2],
+        check=True,
+        capture_output=True,
+        timeout=60,
+        env=os.environ,
+    )
+    assert output.read_bytes()[:4] == b"GGUF"
