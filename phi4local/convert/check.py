@@ -1,0 +1,70 @@
+"""Check a conversion before its file gets its name: the sources as they were, the header as planned."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, TYPE_CHECKING
+
+from phi4local.errors import CheckpointError, ConversionError, GGUFError
+from phi4local.files import TEMPORARY_SUFFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phi4local.convert.plan import ConversionPlan
+
+
+def sources_unchanged(plan: ConversionPlan) -> None:
+    """Raise unless every shard has the size and the time that it had when its header was read.
+
+    Raises:
+        CheckpointError: a shard was replaced, changed or deleted meanwhile.
+    """
+    for shard in plan.checkpoint.shards:
+        try:
+            state = shard.path.stat()
+        except OSError as error:
+            raise CheckpointError(shard.path, "disappeared while it was converted") from error
+        if (state.st_size, state.st_mtime_ns) != (shard.size_bytes, shard.modified_ns):
+            raise CheckpointError(shard.path, "changed while it was converted", hint="convert it again")
+
+
+def written_file(plan: ConversionPlan, file: IO[bytes], output: Path) -> None:
+    """Read the header of the new, still nameless file back with our own reader and compare it with the plan.
+
+    Args:
+        plan: what should be there.
+        file: the open file.
+        output: the name that the file will get; it is now beside it.
+
+    Raises:
+        ConversionError: the file is not what was planned, a defect of this program or of the disk.
+    """
+    from phi4local import gguf
+
+    temporary = _path_of(file, output)
+    if temporary is None:
+        return
+    try:
+        header = gguf.validate(temporary)
+    except GGUFError as error:
+        raise ConversionError(f"the new file does not pass its check: {error.problem}", hint=_HINT) from error
+    found = [(tensor.name, tensor.offset, tensor.size_bytes) for tensor in header.tensors]
+    planned = [(tensor.name, tensor.offset, tensor.size_bytes) for tensor in plan.tensors]
+    if (header.data_offset, header.file_bytes, found) != (plan.data_offset, plan.size_bytes, planned):
+        raise ConversionError("the new file is not what was planned", hint=_HINT)
+
+
+_HINT = "nothing was kept; this is a defect of phi4local or of the disk, please report it"
+
+
+def _path_of(file: IO[bytes], output: Path) -> Path | None:
+    """Return the temporary name of `file`, found by its number in the folder of `output`."""
+    number = os.fstat(file.fileno()).st_ino
+    for path in output.parent.glob(f".*{TEMPORARY_SUFFIX}"):
+        try:
+            if path.stat().st_ino == number:
+                return path
+        except OSError:
+            continue  # another conversion's file, published meanwhile
+    return None

@@ -1,0 +1,53 @@
+"""One key of a GGUF header, and the general.* keys that every model has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+ValueType = Literal["u32", "f32", "bool", "str", "[str]", "[i32]"]
+"""As `phi4local.gguf` names them."""
+Value = int | float | bool | str | tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataEntry:
+    """A key, the type that GGUF stores, and the value. Example: `("phi3.block_count", "u32", 40)`."""
+
+    key: str
+    type: ValueType
+    value: Value
+
+
+def general(
+    architecture: str, name: str, *, file_type: int, quantization_version: int
+) -> tuple[MetadataEntry, ...]:
+    """Return the keys that stand first in the header.
+
+    Example: `general("phi3", "phi-4", file_type=15, quantization_version=2)` → `general.architecture` "phi3",
+    `general.type` "model", `general.name` "phi-4", `general.quantization_version` 2, `general.file_type` 15.
+
+    Source: gguf-py/gguf/gguf_writer.py and src/llama-quant.cpp of llama.cpp 0c1e57098.
+    """
+    return (
+        MetadataEntry("general.architecture", "str", architecture),
+        MetadataEntry("general.type", "str", "model"),
+        MetadataEntry("general.name", "str", name),
+        MetadataEntry("general.quantization_version", "u32", quantization_version),
+        MetadataEntry("general.file_type", "u32", file_type),
+    )
+
+
+def model_name(name: str) -> str:
+    r"""Return `name` as it may stand in `general.name`: printable, not empty, without phi3 and phi-3.
+
+    llama.cpp strips white space after every special token when the name contains "phi-3" or "phi3"
+    (src/llama-vocab.cpp, after `tokenizer.ggml.token_type` is read). That is right for Phi-3's SentencePiece
+    vocabulary and wrong for a byte-level one.
+
+    Example: `"My Phi-3 tune"` → `"My Phi 3 tune"`; `"line\nbreak"` → `"line break"`; `""` → `"model"`.
+    """
+    printable = "".join(mark if mark.isprintable() else " " for mark in name)
+    printable = re.sub(r"(phi)-?3", r"\1 3", printable, flags=re.IGNORECASE)
+    return " ".join(printable.split()) or "model"

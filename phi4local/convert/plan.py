@@ -1,0 +1,209 @@
+"""Everything about a conversion before any weight is read: names, shapes, types, offsets, metadata, size."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from phi4local.convert import writer
+from phi4local.convert.architectures import read_architecture
+from phi4local.convert.architectures.phi3 import GGUF_NAME, ExpectedTensor, Phi3
+from phi4local.convert.checkpoint import Checkpoint, open_checkpoint
+from phi4local.convert.metadata import MetadataEntry, general, model_name
+from phi4local.convert.strict_json import shown
+from phi4local.convert.vocabulary import read_vocabulary
+from phi4local.errors import UnknownQuantizationError, UnknownTensorError
+from phi4local.native.ggml import row_size_bytes
+from phi4local.planning.mixes import QUANTIZATIONS, Mix, tensor_type
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phi4local.convert.safetensors import SourceTensor
+
+_IGNORED_SUFFIX = ".rotary_emb.inv_freq"  # a buffer that old checkpoints kept; it follows from rope_theta
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """One tensor of the output.
+
+    Attributes:
+        name: GGUF name, such as `blk.0.attn_qkv.weight`.
+        shape: (rows, elements of a row), or (elements,) of a norm.
+        type: what it is stored as, such as `Q4_K`.
+        offset: first byte, counted from the plan's `data_offset`.
+        size_bytes: number of bytes, without the padding behind it.
+        source: the checkpoint's tensor: its name, type, shard and place.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    size_bytes: int
+    source: SourceTensor
+
+    @property
+    def elements(self) -> int:
+        """Return the number of weights."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionPlan:
+    """What a conversion will write, known from the headers alone.
+
+    Attributes:
+        source: the checkpoint folder.
+        quantization: one of `QUANTIZATIONS`.
+        architecture: the model's numbers.
+        tensors: in the order of the file.
+        metadata: in the order of the file.
+        data_offset: where the first tensor begins.
+        size_bytes: size of the file.
+        checkpoint: the checked folder.
+        header: the first `data_offset` bytes of the file.
+    """
+
+    source: Path
+    quantization: str
+    architecture: Phi3
+    tensors: tuple[PlannedTensor, ...]
+    metadata: tuple[MetadataEntry, ...] = field(repr=False)
+    data_offset: int
+    size_bytes: int
+    checkpoint: Checkpoint = field(repr=False)
+    header: bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the model's name, as the file will carry it."""
+        return next(str(entry.value) for entry in self.metadata if entry.key == "general.name")
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of weights. Example: Phi-4 has 14,659,507,200."""
+        return sum(tensor.elements for tensor in self.tensors)
+
+    @property
+    def tensor_types(self) -> dict[str, int]:
+        """Return the number of tensors of each type. Example: `{"Q4_K": 121, "F32": 81, "Q6_K": 41}`."""
+        return dict(Counter(tensor.type for tensor in self.tensors).most_common())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Return the average number of stored bits. Example: Phi-4 in Q4_K_M has 4.94."""
+        return sum(tensor.size_bytes for tensor in self.tensors) * 8 / self.parameters
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.tensor_types.items())
+        return (
+            f"{self.name} as {self.quantization}: {self.parameters:,} weights in {len(self.tensors)} tensors "
+            f"({counts}), {self.bits_per_weight:.2f} bits a weight, {self.size_bytes:,} bytes"
+        )
+
+
+def plan_conversion(checkpoint: Path, quantization: str, *, name: str | None = None) -> ConversionPlan:
+    """Say what converting `checkpoint` would write. Only headers and small files are read.
+
+    Args:
+        checkpoint: a folder with config.json, tokenizer.json and *.safetensors.
+        quantization: one of `QUANTIZATIONS`, in upper or lower case.
+        name: what the file calls the model; by default the folder's name.
+
+    Example: `plan_conversion(Path("models/phi4-nano"), "q8_0")` has 51 tensors, 17 F32 and 34 Q8_0.
+
+    Raises:
+        UnknownQuantizationError: another quantization; the error lists near names.
+        CheckpointError: files that are missing, damaged or contradict each other.
+        UnsupportedCheckpointError: another architecture or kind of vocabulary.
+        UnknownTensorError: a tensor too many, too few, or of another shape.
+    """
+    quantization = quantization_named(quantization)
+    source = open_checkpoint(checkpoint)
+    architecture = read_architecture(source.config, checkpoint / "config.json")
+    matched = _match(architecture.tensors(), source)
+    vocabulary = read_vocabulary(source, vocabulary_tokens=architecture.vocabulary_tokens)
+    tensors = _place(matched, architecture, quantization)
+    metadata = (
+        *general(
+            GGUF_NAME,
+            model_name(name or checkpoint.resolve().name),
+            file_type=writer.file_type(quantization),
+            quantization_version=writer.quantization_version(),
+        ),
+        *architecture.metadata(),
+        *vocabulary.metadata(),
+    )
+    header = writer.header(
+        metadata, [(tensor.name, tensor.shape, tensor.type, tensor.size_bytes) for tensor in tensors]
+    )
+    last = tensors[-1]
+    return ConversionPlan(
+        source=checkpoint,
+        quantization=quantization,
+        architecture=architecture,
+        tensors=tensors,
+        metadata=metadata,
+        data_offset=len(header),
+        size_bytes=len(header) + writer.padded(last.offset + last.size_bytes),
+        checkpoint=source,
+        header=header,
+    )
+
+
+def quantization_named(name: str) -> str:
+    """Return the quantization's name as it is written here.
+
+    Example: `quantization_named("q4_k_m")` → `"Q4_K_M"`.
+
+    Raises:
+        UnknownQuantizationError: there is none; the error lists near names.
+    """
+    upper = name.upper()
+    if upper in QUANTIZATIONS:
+        return upper
+    near = difflib.get_close_matches(upper, QUANTIZATIONS, n=3, cutoff=0.5)
+    raise UnknownQuantizationError(shown(name), near, QUANTIZATIONS)
+
+
+def _match(
+    expected: tuple[ExpectedTensor, ...], checkpoint: Checkpoint
+) -> list[tuple[ExpectedTensor, SourceTensor]]:
+    """Pair each expected tensor with the checkpoint's; none may be left over, missing or of another shape."""
+    wanted = {tensor.source for tensor in expected}
+    for name, found in checkpoint.tensors.items():
+        if name not in wanted and not name.endswith(_IGNORED_SUFFIX):
+            raise UnknownTensorError(shown(name), f"in `{found.shard}` is not part of this architecture")
+    pairs = []
+    for tensor in expected:
+        source = checkpoint.tensors.get(tensor.source)
+        if source is None:
+            raise UnknownTensorError(tensor.source, f"is missing from `{checkpoint.folder}`")
+        if source.shape != tensor.shape:
+            raise UnknownTensorError(
+                tensor.source,
+                f"in `{source.shard}` has the shape {source.shape}; config.json needs {tensor.shape}",
+            )
+        pairs.append((tensor, source))
+    return pairs
+
+
+def _place(
+    matched: list[tuple[ExpectedTensor, SourceTensor]], architecture: Phi3, quantization: str
+) -> tuple[PlannedTensor, ...]:
+    mix = Mix(
+        quantization=quantization, layers=architecture.layers, tied_embeddings=architecture.tied_embeddings
+    )
+    placed: list[PlannedTensor] = []
+    offset = 0
+    for tensor, source in matched:
+        target = tensor_type(tensor.name, tensor.shape, mix)
+        size_bytes = math.prod(tensor.shape[:-1]) * row_size_bytes(target, tensor.shape[-1])
+        placed.append(PlannedTensor(tensor.name, tensor.shape, target, offset, size_bytes, source))
+        offset = writer.padded(offset + size_bytes)
+    return tuple(placed)

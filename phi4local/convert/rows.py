@@ -1,0 +1,177 @@
+"""Rows of a checkpoint → rows of the output: read, widen to float32, check, store as the target type.
+
+The unit of work is a chunk of whole rows, so memory does not depend on the size of a tensor. Whatever the
+chunks, the bytes are the same: ggml's quantizers treat every row on its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING, Self
+
+import numpy as np
+
+from phi4local.errors import CheckpointError, ConversionError, NonFiniteWeightError
+from phi4local.native.ggml import TENSOR_TYPES, quantize_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from phi4local.convert.plan import PlannedTensor
+    from phi4local.convert.safetensors import SourceTensor
+
+CHUNK_ELEMENTS = 2**20
+"""Elements of a chunk: 4 MiB as float32. A single longer row makes a longer chunk."""
+
+_F16_OVERFLOW = 65520.0  # the smallest number that rounds to infinity
+# Above every quantized type's range. No sum inside ggml overflows below it; Q6_K would store 1e20 as 0.
+_QUANTIZED_OVERFLOW = 2.0**30
+# Where a block keeps its 16-bit scales (block_* in ggml/src/ggml-common.h).
+_SCALE_OFFSETS = {
+    "Q4_0": (0,),
+    "Q5_0": (0,),
+    "Q5_1": (0, 2),
+    "Q8_0": (0,),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
+}
+
+
+def chunks(tensor: PlannedTensor) -> Iterator[tuple[int, int]]:
+    """Yield (first row, number of rows) until all rows of `tensor` are covered. A norm is one row.
+
+    Example: Phi-4's `token_embd.weight` of (100352, 5120) → (0, 204), (204, 204), …
+    """
+    rows = tensor.elements // tensor.shape[-1]
+    step = max(1, CHUNK_ELEMENTS // tensor.shape[-1])
+    for first in range(0, rows, step):
+        yield first, min(step, rows - first)
+
+
+class SourceReader:
+    """The checkpoint's shards, open for reading at any offset from several threads.
+
+    Reading, unlike mapping, keeps the process's memory small, and a shard that shrinks meanwhile is an error
+    instead of a bus error.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[Path, IO[bytes]] = {}
+        self._open_files = ExitStack()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open_files.close()
+
+    def read(self, source: SourceTensor, *, first: int, count: int) -> NDArray[np.uint8]:
+        """Return the bytes of `count` rows of `source`, beginning with row `first`.
+
+        Raises:
+            CheckpointError: the shard cannot be read, or ended early.
+        """
+        row_bytes = source.size_bytes // math.prod(source.shape[:-1])
+        data = np.empty(count * row_bytes, np.uint8)
+        rest, offset = data.data, source.offset + first * row_bytes
+        try:
+            while rest:
+                found = self._read_some(source.shard, rest, offset)
+                if found == 0:
+                    raise CheckpointError(source.shard, f"ended at byte {offset:,} while it was read")
+                rest, offset = rest[found:], offset + found
+        except OSError as error:
+            raise CheckpointError(source.shard, f"cannot be read: {error.strerror or error}") from error
+        return data
+
+    def _read_some(self, shard: Path, buffer: memoryview, offset: int) -> int:
+        with self._lock:
+            if shard not in self._files:
+                self._files[shard] = self._open_files.enter_context(shard.open("rb", buffering=0))
+            file = self._files[shard]
+            if not hasattr(os, "preadv"):
+                file.seek(offset)
+                return file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+        return os.preadv(file.fileno(), [buffer], offset)
+
+
+def convert_rows(tensor: PlannedTensor, reader: SourceReader, *, first: int, count: int) -> NDArray[np.uint8]:
+    """Return `count` rows of `tensor` as they stand in the output, beginning with row `first`.
+
+    Raises:
+        NonFiniteWeightError: NaN or infinity in the tensor; counted over all of it.
+        ConversionError: a weight that the target type cannot hold.
+        CheckpointError: the shard cannot be read.
+    """
+    raw = reader.read(tensor.source, first=first, count=count)
+    values = widen(raw, tensor.source.dtype).reshape(count, tensor.shape[-1])
+    largest = largest_magnitude(values)
+    if not np.isfinite(largest):
+        raise _non_finite(tensor, reader)
+    if tensor.type == tensor.source.dtype:
+        return raw
+    if tensor.type == "F32":
+        return values.view(np.uint8).reshape(-1)
+    stored = quantize_rows(tensor.type, values) if largest < _limit(tensor.type) else None
+    if stored is None or not _scales_are_finite(stored, tensor.type):
+        raise ConversionError(
+            f"tensor `{tensor.source.name}` in `{tensor.source.shard}` holds {largest:g}, "
+            f"which {tensor.type} cannot store",
+            hint="choose BF16 or F32",
+        )
+    return stored.reshape(-1)
+
+
+def widen(raw: NDArray[np.uint8], dtype: str) -> NDArray[np.float32]:
+    """Return the numbers as float32, exactly.
+
+    Example: the bytes `80 3f` as BF16 → 1.0: BF16 is the upper half of a float32.
+    """
+    if dtype == "F32":
+        return raw.view("<f4")
+    if dtype == "F16":
+        return raw.view("<f2").astype(np.float32)
+    wide = raw.view("<u2").astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
+
+
+def largest_magnitude(values: NDArray[np.float32]) -> float:
+    """Return the largest absolute value, NaN if there is one. Example: [-3, 2] → 3.0."""
+    with np.errstate(invalid="ignore"):
+        return float(np.maximum(values.max(), -values.min()))
+
+
+def _limit(type_name: str) -> float:
+    if type_name == "F16":
+        return _F16_OVERFLOW
+    return _QUANTIZED_OVERFLOW if type_name in _SCALE_OFFSETS else np.inf
+
+
+def _scales_are_finite(stored: NDArray[np.uint8], type_name: str) -> bool:
+    blocks = stored.reshape(-1, TENSOR_TYPES[type_name].block_bytes)
+    for offset in _SCALE_OFFSETS.get(type_name, ()):
+        scales = np.ascontiguousarray(blocks[:, offset : offset + 2]).view("<f2")
+        if not np.isfinite(scales).all():
+            return False
+    return True
+
+
+def _non_finite(tensor: PlannedTensor, reader: SourceReader) -> NonFiniteWeightError:
+    """Count NaN and infinity in the whole tensor; this path ends the conversion, so it may take its time."""
+    found, first_index = 0, -1
+    for first, count in chunks(tensor):
+        values = widen(reader.read(tensor.source, first=first, count=count), tensor.source.dtype)
+        places = np.flatnonzero(~np.isfinite(values))
+        if places.size and first_index < 0:
+            first_index = first * tensor.shape[-1] + int(places[0])
+        found += int(places.size)
+    return NonFiniteWeightError(tensor.source.name, found, first_index)

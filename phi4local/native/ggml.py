@@ -1,0 +1,134 @@
+"""ggml's row quantizers through libggml-base, the library that llama-cpp-python ships.
+
+`TENSOR_TYPES` is plain data and costs nothing. `quantize_rows` loads the library on first use, without
+importing `llama_cpp`; the call releases the GIL, so threads quantize at the same time.
+
+ggml checks its arguments with `abort()`, which ends the process. Everything it could object to is checked
+here first and raises `ValueError`.
+
+Source: ggml/include/ggml.h and ggml/src/ggml-common.h of llama.cpp 0c1e57098 (llama-cpp-python 0.3.36).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi4local.errors import LibraryMissingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """How ggml stores elements: blocks of `block_elements` neighbours in a row take `block_bytes` bytes."""
+
+    id: int
+    block_elements: int
+    block_bytes: int
+
+
+TENSOR_TYPES = {
+    "F32": TensorType(0, 1, 4),
+    "F16": TensorType(1, 1, 2),
+    "BF16": TensorType(30, 1, 2),
+    "Q4_0": TensorType(2, 32, 18),
+    "Q5_0": TensorType(6, 32, 22),
+    "Q5_1": TensorType(7, 32, 24),
+    "Q8_0": TensorType(8, 32, 34),
+    "Q4_K": TensorType(12, 256, 144),
+    "Q5_K": TensorType(13, 256, 176),
+    "Q6_K": TensorType(14, 256, 210),
+}
+"""The types that this project writes; none of them needs an importance matrix."""
+
+_LIBRARY_NAMES = {"win32": "ggml-base.dll", "darwin": "libggml-base.dylib"}
+
+
+def row_size_bytes(type_name: str, row_elements: int) -> int:
+    """Return how many bytes a row of `row_elements` takes.
+
+    Example: a row of Phi-4's embedding in Q4_K is 5,120 / 256 x 144 = 2,880 bytes.
+
+    Raises:
+        ValueError: a type that is not in `TENSOR_TYPES`, or a row that is no whole number of blocks.
+    """
+    known = TENSOR_TYPES.get(type_name)
+    if known is None:
+        raise ValueError(f"no tensor type {type_name!r}")
+    blocks, rest = divmod(row_elements, known.block_elements)
+    if rest or row_elements <= 0:
+        raise ValueError(f"{row_elements} elements are no whole number of {type_name} blocks")
+    return blocks * known.block_bytes
+
+
+def quantize_rows(type_name: str, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Store `rows` as `type_name`, with ggml's reference quantizer and no importance matrix.
+
+    Args:
+        type_name: a key of `TENSOR_TYPES`.
+        rows: float32, C-contiguous, (rows, elements of a row). All values must be finite.
+
+    Returns:
+        uint8, (rows, bytes of a row). Example: Q8_0 turns (2, 64) floats into (2, 68) bytes.
+
+    Raises:
+        ValueError: an array that ggml would abort on.
+        LibraryMissingError: llama-cpp-python's library is not there or does not load.
+    """
+    import numpy as np
+
+    if rows.ndim != 2 or rows.dtype != np.float32 or not rows.flags.c_contiguous:
+        raise ValueError(f"expected contiguous float32 rows, got {rows.dtype} of shape {rows.shape}")
+    row_count, row_elements = rows.shape
+    stored = np.empty((row_count, row_size_bytes(type_name, row_elements)), np.uint8)
+    if row_count == 0:
+        return stored
+    written = _library().ggml_quantize_chunk(
+        TENSOR_TYPES[type_name].id, rows.ctypes.data, stored.ctypes.data, 0, row_count, row_elements, None
+    )
+    if written != stored.nbytes:
+        raise ValueError(f"ggml wrote {written} bytes for {type_name}, expected {stored.nbytes}")
+    return stored
+
+
+def library_path() -> Path:
+    """Return where llama-cpp-python keeps libggml-base; its Python code is not run.
+
+    Example: `…/site-packages/llama_cpp/lib/libggml-base.so`.
+
+    Raises:
+        LibraryMissingError: no such file.
+    """
+    package = importlib.util.find_spec("llama_cpp")
+    name = _LIBRARY_NAMES.get(sys.platform, "libggml-base.so")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        path = Path(folder) / "lib" / name
+        if path.is_file():
+            return path
+    raise LibraryMissingError(f"llama-cpp-python's {name} was not found")
+
+
+@functools.cache
+def _library() -> Any:  # noqa: ANN401 - ctypes has no type for a library's functions
+    path = library_path()
+    try:
+        if sys.platform == "win32":
+            os.add_dll_directory(str(path.parent))
+        library = ctypes.CDLL(str(path))
+        function = library.ggml_quantize_chunk
+    except (OSError, AttributeError) as error:
+        raise LibraryMissingError(f"`{path}` does not load: {error}") from error
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    # size_t ggml_quantize_chunk(type, const float * src, void * dst, start, nrows, n_per_row, imatrix)
+    function.argtypes = [ctypes.c_int, pointer, pointer, whole, whole, whole, pointer]
+    function.restype = ctypes.c_size_t
+    return library
