@@ -65,8 +65,12 @@ def resolve(settings: LoadSettings, *, trained_context_tokens: int) -> LoadSetti
             parallel=1,
         )
     )
-    context_tokens = min(filled.context_tokens or 0, trained_context_tokens)
-    return replace(filled, context_tokens=max(context_tokens, 16))
+    context_tokens = max(16, min(filled.context_tokens or 0, trained_context_tokens))
+    # The fused kernel rounds keys and values to f16; who asks for an f32 cache wants them exact.
+    exact = filled.kv_type == "f32" and filled.flash_attention is None
+    return replace(
+        filled, context_tokens=context_tokens, flash_attention=False if exact else filled.flash_attention
+    )
 
 
 class LoadedModel:

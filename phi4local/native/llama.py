@@ -206,6 +206,8 @@ class NativeContext:
         for i in range(self.batch_tokens):
             self._batch.n_seq_id[i] = 1
             self._batch.seq_id[i][0] = 0
+        # Each access through the structure makes a new pointer object; a step needs three of them.
+        self._ids, self._positions, self._wanted = self._batch.token, self._batch.pos, self._batch.logits
 
     def decode(self, tokens: Sequence[int], position: int) -> None:
         """Evaluate `tokens` at `position` and the places after it; logits come for the last one.
@@ -217,15 +219,13 @@ class NativeContext:
         count = len(tokens)
         if not 0 < count <= self.batch_tokens:
             raise InvalidSettingError("batch", f"has {count} tokens; it must have 1 to {self.batch_tokens}")
-        batch = self._batch
-        batch.n_tokens = count
-        ids, positions, wanted = batch.token, batch.pos, batch.logits
+        self._batch.n_tokens = count
         for i, token in enumerate(tokens):
-            ids[i] = token
-            positions[i] = position + i
-            wanted[i] = 0
-        wanted[count - 1] = 1
-        code = self._api.llama_decode(self.handle, batch)
+            self._ids[i] = token
+            self._positions[i] = position + i
+            self._wanted[i] = 0
+        self._wanted[count - 1] = 1
+        code = self._api.llama_decode(self.handle, self._batch)
         if code:
             raise EngineError(f"llama.cpp could not evaluate {count} tokens (code {code}): {last_log_line()}")
 

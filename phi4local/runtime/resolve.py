@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EMBEDDED_MODEL = "phi4-nano"
+DEFAULT_QUANTIZATION = "Q4_K_M"
+"""For checkpoints that no manifest describes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ def default_model() -> str:
 
 
 def find(model: str) -> Source:
-    """Return what `model` stands for: a catalog name, a GGUF file or a checkpoint folder.
+    """Return what `model` stands for: a name of `phi4local list`, a GGUF file or a checkpoint folder.
 
     `NAME:QUANTIZATION` asks for a quantization, as in `phi4-nano:Q4_K_M`. A catalog name comes before a file
     of that name; `./NAME` is always the file.
@@ -59,9 +61,12 @@ def find(model: str) -> Source:
         return _from_catalog(catalog.find(name), convert.quantization_named(tag) if tag else None)
     path = Path(model).expanduser()
     if path.is_dir():
-        return Source(name=path.resolve().name, checkpoint=path)
+        return _from_folder(path)
     if path.exists():
         return Source(name=path.name, gguf=path)
+    kept = _installed(name, convert.quantization_named(tag) if tag else None)
+    if kept is not None:
+        return Source(name=name, gguf=kept)
     if model.endswith(".gguf") or "/" in model or "\\" in model:
         raise FileFormatError(model, "no such file or folder", hint="check the path, or see `phi4local list`")
     catalog.find(name)  # raises with near names
@@ -84,7 +89,7 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
     if source.checkpoint is None:
         raise ModelNotInstalledError(source.name, hint="see `phi4local list`")
     fingerprint = convert.fingerprint(source.checkpoint)
-    quantization = source.quantization or "Q8_0"
+    quantization = source.quantization or DEFAULT_QUANTIZATION
     kept = installed.find(fingerprint=fingerprint, quantization=quantization)
     if kept is not None:
         return kept.path
@@ -106,15 +111,33 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
     return path
 
 
+def _from_folder(path: Path) -> Source:
+    """Take a folder under its own name; what it is decides how it is quantized and prompted."""
+    manifest = convert.recognise(path)
+    return Source(
+        name=path.resolve().name,
+        checkpoint=path,
+        quantization=manifest.quantization if manifest else None,
+        manifest=manifest,
+    )
+
+
 def _from_catalog(manifest: catalog.Manifest, quantization: str | None) -> Source:
     wanted = quantization or manifest.quantization
     folder = manifest.checkpoint_folder()
     if folder is not None:
         return Source(name=manifest.name, checkpoint=folder, quantization=wanted, manifest=manifest)
-    for model in installed.installed():
-        if model.name == manifest.name and quantization in (None, model.quantization):
-            return Source(name=manifest.name, gguf=model.path, manifest=manifest)
+    kept = _installed(manifest.name, quantization)
+    if kept is not None:
+        return Source(name=manifest.name, gguf=kept, manifest=manifest)
     raise ModelNotInstalledError(manifest.name, hint=f"get it with {how_to_get(manifest)}")
+
+
+def _installed(name: str, quantization: str | None) -> Path | None:
+    for model in installed.installed():
+        if model.name == name and quantization in (None, model.quantization):
+            return model.path
+    return None
 
 
 def how_to_get(manifest: catalog.Manifest) -> str:
