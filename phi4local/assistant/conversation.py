@@ -45,11 +45,13 @@ class Conversation:
         self._max_tokens = max_tokens
         self._running: Generation | None = None
         self.messages: list[Message] = []
+        self._kept_ids: dict[int, tuple[int, ...]] = {}
         self.clear()
 
     def clear(self) -> None:
         """Forget everything but the system message."""
         self.messages = [Message("system", self._system)] if self._system else []
+        self._kept_ids = {}
 
     def ask(self, text: str) -> Iterator[Event]:
         """Say something and yield the answer's events; the turn is kept when the answer ends.
@@ -58,16 +60,27 @@ class Conversation:
         before the question.
         """
         turn = [*self.messages, Message("user", text)]
-        generation = self._model.chat(turn, sampling=self._sampling, max_tokens=self._max_tokens)
+        generation = self._model.chat(
+            turn, sampling=self._sampling, max_tokens=self._max_tokens, kept_ids=self._kept_ids
+        )
         self._running = generation
         parts: list[str] = []
+        ids: list[int] = []
         with generation:
             for event in generation:
                 if isinstance(event, Text):
                     parts.append(event.delta)
+                    ids += event.token_ids
                 elif isinstance(event, Finished):
-                    self.messages = [*turn, Message("assistant", "".join(parts))]
+                    self._keep(turn, "".join(parts), ids, ended=event.reason == "stop")
                 yield event
+
+    def _keep(self, turn: list[Message], answer: str, ids: list[int], *, ended: bool) -> None:
+        self.messages = [*turn, Message("assistant", answer)]
+        if (
+            self._sampling is None or not self._sampling.stop
+        ):  # a stop text is in the ids but not in the answer
+            self._kept_ids[len(turn)] = tuple(ids[:-1] if ended else ids)  # the template writes the end token
 
     def cancel(self) -> None:
         """End the running answer at the engine's next step; its events still come."""

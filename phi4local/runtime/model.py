@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from phi4local.engine import Generation, Request
-from phi4local.prompts import TextSegment
+from phi4local.prompts import TextSegment, TokenSegment
 from phi4local.settings import SamplingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from phi4local.catalog import Manifest
@@ -68,11 +68,14 @@ class Model:
         *,
         sampling: SamplingSettings | None = None,
         max_tokens: int | None = None,
+        kept_ids: Mapping[int, tuple[int, ...]] | None = None,
     ) -> Generation:
         """Answer a conversation.
 
         Args:
             messages: the turns so far, the last one from the user.
+            kept_ids: token ids of messages, by their index, as they were generated. Tokenizing an answer's
+                text again can give other ids, and then its work in the cache is lost.
             sampling: unset fields take the manifest's values, then llama.cpp's.
             max_tokens: most tokens to generate.
 
@@ -82,7 +85,8 @@ class Model:
         Raises:
             ChatTemplateError: the template refuses the messages.
         """
-        return self.generate(self.chat_segments(messages), sampling=sampling, max_tokens=max_tokens)
+        segments = self.chat_segments(messages, kept_ids=kept_ids)
+        return self.generate(segments, sampling=sampling, max_tokens=max_tokens)
 
     def complete(
         self, text: str, *, sampling: SamplingSettings | None = None, max_tokens: int | None = None
@@ -107,10 +111,17 @@ class Model:
             Request(segments=tuple(segments), sampling=wanted, max_tokens=max_tokens, ignore_end=ignore_end)
         )
 
-    def chat_segments(self, messages: Sequence[Message]) -> tuple[TextSegment, ...]:
+    def chat_segments(
+        self, messages: Sequence[Message], *, kept_ids: Mapping[int, tuple[int, ...]] | None = None
+    ) -> tuple[Segment, ...]:
         """Render messages with the file's template; what people wrote stays apart from control tokens."""
         strip = self.manifest is not None and self.manifest.strip_whitespace_around_special_tokens
-        return self._template.segments(messages, strip_whitespace=strip).segments
+        prompt = self._template.segments(messages, strip_whitespace=strip)
+        kept = kept_ids or {}
+        return tuple(
+            TokenSegment(kept[origin]) if origin is not None and origin in kept else segment
+            for segment, origin in zip(prompt.segments, prompt.origins, strict=True)
+        )
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return how many tokens the conversation takes in the context, without the answer to come."""

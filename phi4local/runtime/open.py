@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from phi4local import gguf
 from phi4local.engine.worker import EngineWorker
+from phi4local.errors import ChatTemplateError
+from phi4local.messages import Message
 from phi4local.prompts import choose_template
 from phi4local.runtime import resolve
 from phi4local.runtime.facts import file_facts
@@ -14,7 +16,12 @@ from phi4local.runtime.model import Model
 from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from phi4local.prompts import ChatTemplate
+
+
+_PROBE = (Message("system", "a"), Message("user", "b"), Message("assistant", "c"), Message("user", "d"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +72,18 @@ def open_model(
     except BaseException:
         worker.close()
         raise
-    notices = (notice,) if notice else ()
+    notices = (*((notice,) if notice else ()), *_template_notices(template))
     return Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=notices)
+
+
+def _template_notices(template: ChatTemplate) -> Iterator[str]:
+    """Say what a template does with messages that a person would not expect."""
+    try:
+        probe = template.segments(_PROBE, strip_whitespace=False)
+    except ChatTemplateError:
+        yield "this model's chat template refuses conversations with a system message"
+        return
+    if 0 in probe.dropped:
+        yield "this model's chat template ignores system messages"
+    if probe.altered:
+        yield "this model's chat template rewrites messages; they are passed on as they were written"
