@@ -1,6 +1,6 @@
 """Print the README's table of files and memory: arithmetic over the manifests, nothing is measured.
 
-    python -m benchmarks.models_table
+python -m benchmarks.models_table
 """
 
 from __future__ import annotations

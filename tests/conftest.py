@@ -128,7 +128,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.getoption("--full"):
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    if config.getoption("--full") and everything:
         config.pluginmanager.register(FullReport(), "full-report")
 
 
