@@ -147,7 +147,8 @@ def widen(raw: NDArray[np.uint8], dtype: str) -> NDArray[np.float32]:
 def largest_magnitude(values: NDArray[np.float32]) -> float:
     """Return the largest absolute value, NaN if there is one. Example: [-3, 2] → 3.0."""
     with np.errstate(invalid="ignore"):
-        return float(np.maximum(values.max(), -values.min()))
+        largest, least = float(values.max()), float(values.min())
+    return largest if math.isnan(largest) else max(largest, -least)
 
 
 def _limit(type_name: str) -> float:

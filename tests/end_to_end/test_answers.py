@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,7 @@ sys.exit(f"loaded {heavy}" if heavy or code else 0)
 
 
 def test_a_reader_that_has_enough_is_no_error():
-    command = f"{sys.executable} -m phi4local list | head -c 1"
+    command = f"{shlex.quote(sys.executable)} -m phi4local list | head -c 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0
     assert result.stderr == ""

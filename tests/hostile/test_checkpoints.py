@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import time
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,6 @@ def output(tmp_path: Path) -> Path:
 def test_refused_with_its_cause(name: str, folder: Path, output: Path) -> None:
     case = ALL[name]
     case.spoil(folder)
-    started = time.perf_counter()
     with pytest.raises(case.error, match=case.says) as caught:
         convert_checkpoint(folder, output, "Q8_0")
     message = str(caught.value)
@@ -55,7 +53,6 @@ def test_refused_with_its_cause(name: str, folder: Path, output: Path) -> None:
     assert len(message.replace(str(folder), "")) <= 300
     assert caught.value.hint
     assert list(output.parent.iterdir()) == []
-    assert time.perf_counter() - started < 5
 
 
 def test_the_good_one_converts(folder: Path, output: Path) -> None:

@@ -366,25 +366,28 @@ def test_a_server_that_stalls_costs_the_time_limit(tmp_path, serve, after_header
         if after_headers:
             handler.send_response(200)
             handler.end_headers()
-        released.wait(20)
+        if not released.wait(20):
+            released.set()  # nobody gave up
 
-    started = time.monotonic()
     assert build.fetch_prebuilt(serve(stall), "0" * 64, tmp_path, seconds=0.2) is None
-    assert time.monotonic() - started < 5
+    assert not released.is_set()
     released.set()
 
 
 def test_a_server_that_drips_is_left(tmp_path, serve):
+    sent = 0
+
     def drip(handler):
+        nonlocal sent
         handler.send_response(200)
         handler.end_headers()
         try:
             for _ in range(1000):
                 handler.wfile.write(b"x")
+                sent += 1
                 time.sleep(0.01)
         except OSError:
             pass
 
-    started = time.monotonic()
     assert build.fetch_prebuilt(serve(drip), "0" * 64, tmp_path, seconds=0.05) is None
-    assert time.monotonic() - started < 5
+    assert sent < 1000

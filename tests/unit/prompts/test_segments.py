@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -87,11 +86,10 @@ def test_any_unicode_is_broken_up_without_loss(text, strings):
 @pytest.mark.parametrize(
     "text", ["<think>" * 50_000, "<|" * 175_000, "<" * 350_000, "<thin" * 70_000, "a" * 350_000]
 )
+@pytest.mark.timeout(60)  # quadratic time would take hours
 def test_long_hostile_text_costs_about_linear_time(text):
     strings = [f"<|dummy_{i}|>" for i in range(100)] + THINK + ["<<<<<<<<b"]
-    started = time.process_time()
     pieces = break_up(text, strings)
-    assert time.process_time() - started < 3
     assert "".join(pieces) == text
 
 
