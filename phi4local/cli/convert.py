@@ -13,14 +13,17 @@ from phi4local.cli import options, render
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json and *.safetensors")],
     quantization: Annotated[
-        str, typer.Option("--quantization", "-q", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, …")
+        str,
+        typer.Option("--quantization", "-q", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_K_S, Q4_0"),
     ] = "Q4_K_M",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="GGUF file to write [default: CHECKPOINT-QUANTIZATION.gguf]"),
+        typer.Option(
+            "--output", "-o", help="GGUF file to write", show_default="CHECKPOINT-QUANTIZATION.gguf"
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output")] = False,
-    threads: options.Threads = None,
+    threads: Annotated[int | None, typer.Option("--threads", "-t", help="Threads that quantize")] = None,
     json: options.Json = False,
 ) -> None:
     """Make a GGUF file from a safetensors checkpoint.

@@ -58,6 +58,7 @@ class Scheduler:
         self._cached: list[int] = []
         self._chunk_tokens = FIRST_CHUNK_TOKENS
         self._current: Job | None = None
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="phi4local-scheduler", daemon=True)
         self._thread.start()
 
@@ -66,7 +67,8 @@ class Scheduler:
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Cancel what runs, end the thread and free the model."""
+        """Cancel what runs and what waits, end the thread and free the model."""
+        self._closing = True
         self._jobs.put(None)
         if self._current is not None:
             self._current.cancelled.set()
@@ -76,6 +78,8 @@ class Scheduler:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._current = job
+            if self._closing:
+                job.cancelled.set()
             try:
                 self._work(job)
             except Exception as error:  # noqa: BLE001 - the worker loop: the next request must be served

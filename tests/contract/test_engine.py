@@ -206,3 +206,14 @@ def test_timings_fit_into_the_time_that_passed(engine, expected):
     )
     passed = time.perf_counter() - started
     assert 0 < finished.timings.prompt_seconds + finished.timings.generation_seconds <= passed
+
+
+def test_closing_cancels_what_runs_and_what_waits(f32_file, native_library):
+    engine = Engine(
+        file_facts(gguf.validate(f32_file)).model_file(), LoadSettings(context_tokens=2048, threads=1)
+    )
+    request = Request(segments=(TokenSegment((8104, 292)),), sampling=GREEDY, ignore_end=True)
+    running = [engine.submit(request) for _ in range(3)]
+    next(iter(running[0]))
+    engine.close()
+    assert [generation.result().finished.reason for generation in running] == ["cancelled"] * 3

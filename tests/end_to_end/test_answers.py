@@ -140,3 +140,11 @@ def test_the_workshop_is_the_same_command(checkpoint, tmp_path):
         env=os.environ,
     )
     assert output.read_bytes()[:4] == b"GGUF"
+
+
+def test_the_help_of_convert_names_every_quantization(run_cli):
+    from phi4local.convert import QUANTIZATIONS
+
+    shown = run_cli(["convert", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
+    assert all(name in shown for name in QUANTIZATIONS)
+    assert "CHECKPOINT-QUANTIZATION.gguf" in shown

@@ -52,6 +52,7 @@ class EngineWorker:
         self._hang_seconds = hang_seconds
         self._on_loading = on_loading
         self._target: tuple[ModelFile, LoadSettings] | None = None
+        self._revive_lock = threading.Lock()
         self._child = _Child(self._on_loading)
 
     @property
@@ -105,11 +106,12 @@ class EngineWorker:
         self.close()
 
     def _revive(self) -> None:
-        if self._child.alive or self._target is None:
-            return
-        self._child.close()
-        self._child = _Child(self._on_loading)
-        self._child.load(*self._target)
+        with self._revive_lock:  # one fresh child, however many threads ask
+            if self._child.alive or self._target is None:
+                return
+            self._child.close()
+            self._child = _Child(self._on_loading)
+            self._child.load(*self._target)
 
 
 class _Child:
