@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -32,9 +31,8 @@ from benchmarks.random_model import Shape, write_checkpoint
 from phi4local import __version__, gguf, hardware
 from phi4local.convert import convert_checkpoint
 from phi4local.engine import Request
-from phi4local.engine.model import ModelFile
 from phi4local.engine.worker import EngineWorker
-from phi4local.engine.worker.parent import SPIN_COUNT
+from phi4local.engine.worker.process import child_environment
 from phi4local.prompts import TokenSegment
 from phi4local.runtime.facts import file_facts
 from phi4local.settings import LoadSettings, SamplingSettings
@@ -54,7 +52,7 @@ class BareLoop:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
+            env=child_environment(),
         )
 
     def seconds_per_token(self, tokens: int) -> float:
@@ -119,7 +117,7 @@ def worker_seconds_per_token(worker: EngineWorker, *, tokens: int) -> float:
 def compare(path: Path, *, tokens: int, rounds: int, threads: int, sample: bool) -> dict[str, Any]:
     """Alternate worker and bare loop in short rounds; return seconds per token of both, in order."""
     facts = file_facts(gguf.validate(path))
-    file = ModelFile(path=path, trained_context_tokens=facts.context_tokens)
+    file = facts.model_file()
     bare_loop = BareLoop(path, threads=threads, sample=sample)
     with EngineWorker() as worker:
         worker.load(file, LoadSettings(context_tokens=CONTEXT_TOKENS, threads=threads))

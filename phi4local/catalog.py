@@ -79,6 +79,11 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in data_folder().glob("*.toml")))
 
 
+def near_names(name: str) -> list[str]:
+    """Return the names that are spelled like `name`. Example: `"phi4"` → `["phi-4", "phi4-nano"]`."""
+    return difflib.get_close_matches(name.lower(), model_names(), n=3, cutoff=0.5)
+
+
 @functools.cache
 def find(name: str) -> Manifest:
     """Return the manifest called `name`; upper and lower case are the same.
@@ -90,8 +95,7 @@ def find(name: str) -> Manifest:
     """
     names = model_names()
     if name.lower() not in names:
-        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-        raise UnknownModelError(name, near, known=names)
+        raise UnknownModelError(name, near_names(name), known=names)
     return _read(data_folder() / f"{name.lower()}.toml")
 
 

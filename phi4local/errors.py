@@ -53,7 +53,9 @@ class InvalidSettingError(Phi4LocalError):
     """A setting outside its range, or one that does not exist."""
 
     def __init__(self, setting: str, problem: str, *, hint: str | None = None) -> None:
-        super().__init__(f"setting `{setting}` {problem}", hint=hint or "see `phi4local run --help`")
+        super().__init__(
+            f"setting `{setting}` {problem}", hint=hint or "`--help` says what each option takes"
+        )
         self.setting = setting
 
 
@@ -144,7 +146,7 @@ class FileWriteError(Phi4LocalError):
     def __init__(self, path: Path | str, problem: str, *, hint: str | None = None) -> None:
         super().__init__(
             f"cannot write `{path}`: {problem}",
-            hint=hint or "choose another place with `-o`, or free some disk space",
+            hint=hint or "choose another place, or free some disk space",
         )
         self.path = path
 
@@ -163,7 +165,7 @@ class NotEnoughDiskError(FileWriteError):
         super().__init__(
             path,
             f"it needs {needed_bytes:,} bytes and the disk has {free_bytes:,}",
-            hint="free some disk space or choose another disk with `-o`",
+            hint="free some disk space, or choose another disk with `-o` or PHI4LOCAL_HOME",
         )
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
@@ -182,10 +184,12 @@ class ChatTemplateError(Phi4LocalError):
 class ContextTooLongError(Phi4LocalError):
     """A prompt that leaves no room for an answer in the context."""
 
-    def __init__(self, *, prompt_tokens: int, context_tokens: int) -> None:
+    def __init__(self, *, prompt_tokens: int, context_tokens: int, trained_context_tokens: int) -> None:
+        more = trained_context_tokens > context_tokens
         super().__init__(
             f"the prompt has {prompt_tokens:,} tokens and the context holds {context_tokens:,}",
-            hint="shorten the prompt, start a new conversation, or raise `--context`",
+            hint="shorten the prompt or start a new conversation; "
+            + (f"`--context` goes up to {trained_context_tokens:,}" if more else "this model holds no more"),
         )
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens

@@ -58,7 +58,7 @@ def _require(setting: str, value: float | None, *, low: float, high: float = flo
     if value is None:
         return
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        wanted = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
+        wanted = f"at least {low:,}" if high == float("inf") else f"between {low:,} and {high:,}"
         raise InvalidSettingError(setting, f"is {value!r}; it must be {wanted}")
 
 

@@ -44,6 +44,7 @@ class Conversation:
         self._sampling = sampling
         self._max_tokens = max_tokens
         self._running: Generation | None = None
+        self._cancelled = False
         self.messages: list[Message] = []
         self._kept_ids: dict[int, tuple[int, ...]] = {}
         self.clear()
@@ -56,14 +57,17 @@ class Conversation:
     def ask(self, text: str) -> Iterator[Event]:
         """Say something and yield the answer's events; the turn is kept when the answer ends.
 
-        A cancelled answer is kept as far as it came. When the engine fails, the conversation is as it was
-        before the question.
+        A cancelled answer is kept as far as it came; a turn without an answer is not. When the engine fails,
+        the conversation is as it was before the question.
         """
         turn = [*self.messages, Message("user", text)]
+        self._cancelled = False
         generation = self._model.chat(
             turn, sampling=self._sampling, max_tokens=self._max_tokens, kept_ids=self._kept_ids
         )
         self._running = generation
+        if self._cancelled:
+            generation.cancel()
         parts: list[str] = []
         ids: list[int] = []
         with generation:
@@ -71,7 +75,7 @@ class Conversation:
                 if isinstance(event, Text):
                     parts.append(event.delta)
                     ids += event.token_ids
-                elif isinstance(event, Finished):
+                elif isinstance(event, Finished) and event.usage.generated_tokens:
                     self._keep(turn, "".join(parts), ids, ended=event.reason == "stop")
                 yield event
 
@@ -83,7 +87,8 @@ class Conversation:
             self._kept_ids[len(turn)] = tuple(ids[:-1] if ended else ids)  # the template writes the end token
 
     def cancel(self) -> None:
-        """End the running answer at the engine's next step; its events still come."""
+        """End the answer at the engine's next step, also one that has not begun; its events still come."""
+        self._cancelled = True
         if self._running is not None:
             self._running.cancel()
 

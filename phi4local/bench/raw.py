@@ -16,7 +16,7 @@ from phi4local import hardware
 from phi4local.bench.report import Samples, SpeedReport
 from phi4local.bench.speed import SHORT_PROMPT_TOKENS, Workload, random_prompt
 from phi4local.engine.model import BATCH_TOKENS, LoadedModel, ModelFile
-from phi4local.engine.worker.process import child_command
+from phi4local.engine.worker.process import child_command, child_environment
 from phi4local.errors import EngineCrashedError
 from phi4local.settings import LoadSettings
 
@@ -38,11 +38,13 @@ def measure_raw(file: ModelFile, settings: LoadSettings, workload: Workload) -> 
     order = {
         "path": str(file.path),
         "trained_context_tokens": file.trained_context_tokens,
+        "layers": file.layers,
         "settings": settings.to_mapping(),
         "workload": [workload.prompt_tokens, workload.generated_tokens, workload.repeats],
     }
     child = subprocess.run(  # noqa: S603 - our own interpreter and module
         child_command("phi4local.bench.raw"),
+        env=child_environment(),
         input=json.dumps(order).encode(),
         capture_output=True,
         check=False,
@@ -66,7 +68,11 @@ def measure_raw(file: ModelFile, settings: LoadSettings, workload: Workload) -> 
 def main() -> None:
     """Run in the child: read an order from standard input, write the samples to standard output."""
     order = json.loads(sys.stdin.buffer.read())
-    file = ModelFile(path=Path(order["path"]), trained_context_tokens=order["trained_context_tokens"])
+    file = ModelFile(
+        path=Path(order["path"]),
+        trained_context_tokens=order["trained_context_tokens"],
+        layers=order["layers"],
+    )
     prompt_tokens, generated_tokens, repeats = order["workload"]
     model = LoadedModel(file, LoadSettings.from_mapping(order["settings"]))
     result: dict[str, Any] = {"prompt_rates": [], "rates": [], "load_seconds": model.facts.load_seconds}

@@ -38,7 +38,7 @@ class SpeedReport:
         generated_tokens: length of the answers.
         prompt_tokens_per_second, generated_tokens_per_second: rates.
         first_token_seconds: from the request to the first text, for the whole prompt.
-        load_seconds: from the start of the process to ready.
+        load_seconds: from opening the file to ready, in the process that holds the model.
         peak_memory_bytes: largest resident size of the process that holds the model.
     """
 

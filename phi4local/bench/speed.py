@@ -64,7 +64,6 @@ def measure(
     model: Model,
     workload: Workload,
     *,
-    load_seconds: float,
     step: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> SpeedReport:
     """Measure a loaded model, after one round that is not counted.
@@ -72,7 +71,6 @@ def measure(
     Args:
         model: runs on an idle engine.
         workload: numbers of tokens and of repeats; cut to the context where it is too long.
-        load_seconds: what opening took.
         step: called with finished and all rounds.
 
     Returns:
@@ -95,7 +93,7 @@ def measure(
         prompt_tokens_per_second=Samples(tuple(prompt_rates)),
         generated_tokens_per_second=Samples(tuple(rates)),
         first_token_seconds=Samples(tuple(first_token)),
-        load_seconds=load_seconds,
+        load_seconds=model.facts.load_seconds,
         peak_memory_bytes=model.peak_memory_bytes(),
     )
 
@@ -118,5 +116,11 @@ def _prompt_round(model: Model, tokens: int, seed: int) -> tuple[float, float]:
 def _generation_round(model: Model, tokens: int, seed: int) -> float:
     """Return generated tokens per second between the first text and the end, seen from here."""
     prompt = random_prompt(SHORT_PROMPT_TOKENS, model.facts.vocabulary_tokens, seed=seed)
-    times = [time.perf_counter() for _ in model.generate((prompt,), max_tokens=tokens, ignore_end=True)]
-    return (tokens - 1) / (times[-1] - times[0])
+    times, events = [], []
+    for event in model.generate((prompt,), max_tokens=tokens, ignore_end=True):
+        times.append(time.perf_counter())
+        events.append(event)
+    finished = events[-1]
+    # Few tokens arrive together, and then the time between them says nothing.
+    engine_seconds = finished.timings.generation_seconds if isinstance(finished, Finished) else 0.0
+    return (tokens - 1) / max(times[-1] - times[0], engine_seconds)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phi4local.cli import bench, chat, convert, list_models, pull, run, show
+from phi4local.cli.output import prepare_streams
 from phi4local.cli.text import visible
 from phi4local.errors import Phi4LocalError
 
@@ -69,17 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Example: `main(["run", "phi4-nano", "Hello"])`.
     """
-    _prepare_streams()
+    prepare_streams()
     _raise_on_termination()
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        try:
+            app(args=list(arguments) if arguments is not None else None)
+        finally:
+            sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR if stop.code else 0
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader has enough, as with `| head -1`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the end
-        return 0
     except Phi4LocalError as error:
         return _report(str(error), error.hint)
     except Exception as error:  # noqa: BLE001 - the boundary: a person gets a line, not a traceback
@@ -98,18 +99,6 @@ def _report(message: str, hint: str | None) -> int:
         sys.stderr.write(lines)
         sys.stderr.flush()
     return EXIT_ERROR
-
-
-def _prepare_streams() -> None:
-    """Write UTF-8 into pipes and files on every system; a terminal keeps its own encoding."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is None:
-            continue
-        if stream.isatty():
-            reconfigure(errors="replace")
-        else:
-            reconfigure(encoding="utf-8", errors="replace")
 
 
 def _raise_on_termination() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,10 +35,8 @@ def bench(
     from phi4local.bench.speed import Workload, measure
 
     workload = Workload(prompt_tokens=prompt_tokens, generated_tokens=generated_tokens, repeats=repeats)
-    started = time.perf_counter()
     with open_with_progress(model, options.load_settings(context, gpu_layers, kv, threads)) as opened:
-        load_seconds = time.perf_counter() - started
-        reports = [measure(opened, workload, load_seconds=load_seconds)]
+        reports = [measure(opened, workload)]
     if raw:
         reports.append(_measure_raw(opened, workload))
     if json:
@@ -71,7 +68,7 @@ def _to_json(model: Model, reports: list[SpeedReport]) -> dict[str, Any]:
 def _print_table(model: Model, reports: list[SpeedReport]) -> None:
     settings = model.facts.settings
     where = f"{settings.gpu_layers} layers on the GPU" if settings.gpu_layers else "CPU"
-    title = f"{model.name}, {render.size(model.facts.size_bytes)}, {settings.threads} threads, {where}"
+    title = f"{model.name}, {render.size(model.file.header.file_bytes)}, {settings.threads} threads, {where}"
     columns = ("PATH", "READ tok/s", "WRITE tok/s", "FIRST TOKEN", "LOAD", "MEMORY")
     rows = [
         (

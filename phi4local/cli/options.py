@@ -47,7 +47,7 @@ Seed = Annotated[
 ]
 MaxTokens = Annotated[
     int | None,
-    typer.Option("--max-tokens", "-n", help="Longest answer, in tokens", rich_help_panel=SAMPLING),
+    typer.Option("--max-tokens", "-n", min=1, help="Longest answer, in tokens", rich_help_panel=SAMPLING),
 ]
 System = Annotated[
     str | None, typer.Option("--system", help="Instruction before the conversation", show_default=False)

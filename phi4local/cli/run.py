@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phi4local.cli import options, render
 from phi4local.cli.opening import open_with_progress
 from phi4local.cli.stream import completion_to_json, print_answer, statistics
+from phi4local.cli.text import visible
+
+if TYPE_CHECKING:
+    from phi4local.runtime.model import Model
+    from phi4local.settings import LoadSettings
 
 
 def run(
@@ -44,7 +49,7 @@ def run(
     sampling = options.sampling_settings(temperature, top_k, top_p, min_p, seed)
     loading = options.load_settings(context, gpu_layers, kv, threads)
     messages = [Message("system", system)] if system else []
-    with open_with_progress(name, loading) as model:
+    with _open(name, loading, many_words=len(words or []) > 2) as model:
         generation = model.chat(
             [*messages, Message("user", prompt)], sampling=sampling, max_tokens=max_tokens
         )
@@ -55,6 +60,17 @@ def run(
             finished = print_answer(generation)
     if stats:
         render.notice(statistics(finished))
+
+
+def _open(name: str | None, loading: LoadSettings, *, many_words: bool) -> Model:
+    from phi4local.errors import UnknownModelError
+
+    try:
+        return open_with_progress(name, loading)
+    except UnknownModelError as error:
+        if many_words:
+            error.hint = 'put the prompt in quotes: `phi4local run "…"`, or `phi4local run MODEL "…"`'
+        raise
 
 
 def split_words(words: list[str], piped: str) -> tuple[str | None, str]:
@@ -69,7 +85,8 @@ def split_words(words: list[str], piped: str) -> tuple[str | None, str]:
     if len(words) > 1 or (words and piped and _names_a_model(words[0])):
         name, *words = words
     elif words and _names_a_model(words[0]):
-        raise typer.BadParameter(f"say something to {words[0]}, or use `phi4local chat {words[0]}`")
+        shown = visible(words[0])
+        raise typer.BadParameter(f"say something to {shown}, or use `phi4local chat {shown}`")
     prompt = "\n\n".join(part for part in (" ".join(words), piped) if part)
     if not prompt.strip():
         raise typer.BadParameter('there is no prompt: add one, as in `phi4local run "Hello"`')
@@ -77,15 +94,9 @@ def split_words(words: list[str], piped: str) -> tuple[str | None, str]:
 
 
 def _names_a_model(word: str) -> bool:
-    from pathlib import Path
+    from phi4local.runtime.resolve import names_a_model
 
-    from phi4local import catalog
-
-    return (
-        word.partition(":")[0].lower() in catalog.model_names()
-        or Path(word).is_dir()
-        or word.endswith(".gguf")
-    )
+    return names_a_model(word)
 
 
 def _piped_text() -> str:

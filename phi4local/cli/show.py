@@ -15,11 +15,15 @@ def show(
 ) -> None:
     """Show a model's shape, types and chat template; nothing is loaded.
 
+    A checkpoint folder is converted first, as `run` would do.
+
     Example: phi4local show phi4-nano
     """
     from phi4local.runtime.inspect import describe
+    from phi4local.runtime.open import Progress
 
-    facts = describe(model)
+    with render.progress_bar() as progress:
+        facts = describe(model, progress=lambda done, total: progress(Progress("converting", done, total)))
     if json:
         render.print_json(facts)
         return

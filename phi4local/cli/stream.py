@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi4local.cli.text import visible
 from phi4local.cli.wrap import WordWrap
-from phi4local.engine import Completion, Finished, Text
+from phi4local.engine import Completion, Finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,14 +23,19 @@ def print_answer(events: Iterable[Event]) -> Finished:
     exactly. A line feed follows.
     """
     wrap = WordWrap(shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
-    for event in events:
-        if isinstance(event, Text):
+    began = False
+    try:
+        for event in events:
+            if isinstance(event, Finished):
+                began = True
+                return event
+            began = True
             sys.stdout.write(wrap.feed(visible(event.delta, keep_lines=True)) if wrap else event.delta)
             sys.stdout.flush()
-        elif isinstance(event, Finished):
+    finally:
+        if began:  # also when the engine failed: the error gets a line of its own
             sys.stdout.write((wrap.finish() if wrap else "") + "\n")
             sys.stdout.flush()
-            return event
     raise RuntimeError("an answer ended without its last event")
 
 

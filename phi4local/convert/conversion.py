@@ -106,8 +106,10 @@ def convert_checkpoint(
 
 
 def _refuse_source(plan: ConversionPlan, output: Path) -> None:
-    sources = {shard.path.resolve() for shard in plan.checkpoint.shards}
-    if output.resolve() in sources:
+    """Refuse to write over the checkpoint: over its shards, and over all but GGUF files in its folder."""
+    target = output.resolve()
+    beside = target.parent == plan.source.resolve() and target.suffix.lower() != ".gguf"
+    if beside or target in {shard.path.resolve() for shard in plan.checkpoint.shards}:
         raise FileWriteError(output, "it is a part of the checkpoint", hint="choose another name with `-o`")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from typing import TYPE_CHECKING, Self
 
 from phi4local.engine.events import Completion, Event, Finished, Text
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
-_CHECK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 
 class Generation:
@@ -29,7 +30,7 @@ class Generation:
         EngineError: while iterating, when the engine failed.
     """
 
-    def __init__(self, *, cancel: Callable[[], None], check: Callable[[], None] | None = None) -> None:
+    def __init__(self, *, cancel: Callable[[], None], check: Callable[[float], None] | None = None) -> None:
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._cancel = cancel
         self._check = check
@@ -78,15 +79,17 @@ class Generation:
 
     def _next(self) -> Event:
         while True:
+            started = time.monotonic()
             try:
-                event = self._events.get(timeout=_CHECK_SECONDS)
+                event = self._events.get(timeout=CHECK_SECONDS)
                 break
             except queue.Empty:
                 if self._check is not None:
-                    self._check()
+                    self._check(time.monotonic() - started)
         if isinstance(event, Text):
             return event
         self._done = True
+        self._events.put(event)  # whoever else reads this generation gets its end too
         if isinstance(event, BaseException):
             raise event
         return event

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from phi4local import hardware
+from phi4local.errors import ContextTooLongError
 from phi4local.native import llama
 from phi4local.prompts import TokenSegment, break_up
 from phi4local.settings import LoadSettings
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 512
 """Most tokens in one step; llama.cpp's own default, beyond which nothing gets faster."""
+LONGEST_TOKEN = 512
+"""No token of the family has more characters (the longest of cl100k are 128 spaces)."""
 DEFAULT_CONTEXT_TOKENS = 4096
 """A context that fits beside a 4-bit Phi-4 in 12 GB; 800 MiB of KV cache there."""
 
@@ -30,11 +33,13 @@ class ModelFile:
     Attributes:
         path: the GGUF file.
         trained_context_tokens: the context of the header.
+        layers: transformer blocks; the output is one more that a GPU can hold.
         user_defined_tokens: texts of USER_DEFINED tokens, which llama.cpp finds in plain text too.
     """
 
     path: Path
     trained_context_tokens: int
+    layers: int
     user_defined_tokens: tuple[str, ...] = ()
 
 
@@ -50,7 +55,7 @@ class ModelFacts:
     system_info: str
 
 
-def resolve(settings: LoadSettings, *, trained_context_tokens: int) -> LoadSettings:
+def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
     """Fill the unset fields for this machine.
 
     Example: nothing set, a context of 16,384 in the file → 4,096 tokens of context, f16 cache, one thread
@@ -58,18 +63,21 @@ def resolve(settings: LoadSettings, *, trained_context_tokens: int) -> LoadSetti
     """
     filled = settings.filled_from(
         LoadSettings(
-            context_tokens=min(trained_context_tokens, DEFAULT_CONTEXT_TOKENS),
-            gpu_layers=999 if llama.supports_gpu() else 0,
+            context_tokens=min(file.trained_context_tokens, DEFAULT_CONTEXT_TOKENS),
+            gpu_layers=file.layers + 1,
             kv_type="f16",
             threads=hardware.usable_cores(),
             parallel=1,
         )
     )
-    context_tokens = max(16, min(filled.context_tokens or 0, trained_context_tokens))
+    context_tokens = max(16, min(filled.context_tokens or 0, file.trained_context_tokens))
     # The fused kernel rounds keys and values to f16; who asks for an f32 cache wants them exact.
     exact = filled.kv_type == "f32" and filled.flash_attention is None
     return replace(
-        filled, context_tokens=context_tokens, flash_attention=False if exact else filled.flash_attention
+        filled,
+        context_tokens=context_tokens,
+        gpu_layers=min(filled.gpu_layers or 0, file.layers + 1) if llama.supports_gpu() else 0,
+        flash_attention=False if exact else filled.flash_attention,
     )
 
 
@@ -85,7 +93,7 @@ class LoadedModel:
         self, file: ModelFile, settings: LoadSettings, *, progress: Callable[[float], bool] | None = None
     ) -> None:
         started = time.perf_counter()
-        settings = resolve(settings, trained_context_tokens=file.trained_context_tokens)
+        settings = resolve(settings, file)
         self.native = llama.NativeModel(file.path, gpu_layers=settings.gpu_layers or 0, progress=progress)
         try:
             self.context = llama.NativeContext(
@@ -100,6 +108,7 @@ class LoadedModel:
             self.native.close()
             raise
         self.context_tokens = settings.context_tokens or self.context.context_tokens
+        self.trained_context_tokens = file.trained_context_tokens
         self._user_defined = file.user_defined_tokens
         self._pieces: dict[int, bytes | None] = {}
         self.facts = ModelFacts(
@@ -115,7 +124,17 @@ class LoadedModel:
         """Return the token ids of a prompt; text of people never yields a control token.
 
         Example: `[TextSegment("<|im_end|>", special=False)]` gives the ids of ten plain characters.
+
+        Raises:
+            ContextTooLongError: so much text that it cannot fit, whatever its tokens are.
         """
+        text_bytes = sum(len(s.text) for s in segments if not isinstance(s, TokenSegment))
+        if text_bytes > LONGEST_TOKEN * self.trained_context_tokens:  # minutes of work for a known answer
+            raise ContextTooLongError(
+                prompt_tokens=text_bytes // LONGEST_TOKEN,
+                context_tokens=self.context_tokens,
+                trained_context_tokens=self.trained_context_tokens,
+            )
         ids: list[int] = []
         for segment in segments:
             if isinstance(segment, TokenSegment):

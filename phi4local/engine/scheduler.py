@@ -64,7 +64,10 @@ class Scheduler:
 
     def submit(self, job: Job) -> None:
         """Put a job in line."""
-        self._jobs.put(job)
+        if self._closing:
+            job.emit(EngineError("the model is closed", hint="load it again"))
+        else:
+            self._jobs.put(job)
 
     def close(self) -> None:
         """Cancel what runs and what waits, end the thread and free the model."""

@@ -43,7 +43,11 @@ class Sequence:
         if not self.prompt:
             raise InvalidSettingError("prompt", "is empty", hint="say something to the model")
         if room < 1:
-            raise ContextTooLongError(prompt_tokens=len(self.prompt), context_tokens=model.context_tokens)
+            raise ContextTooLongError(
+                prompt_tokens=len(self.prompt),
+                context_tokens=model.context_tokens,
+                trained_context_tokens=model.trained_context_tokens,
+            )
         self._ignore_end = request.ignore_end
         self._max_tokens = min(room, request.max_tokens or room)
         sampling = request.sampling.filled_from(DEFAULT_SAMPLING)

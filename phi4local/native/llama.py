@@ -15,6 +15,7 @@ import ctypes
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ class NativeModel:
             parameters.progress_callback = api.llama_progress_callback(lambda share, _data: progress(share))
         self._parameters = parameters  # keeps the callback alive
         _log.clear()
-        self.handle = api.llama_model_load_from_file(str(path).encode(), parameters)
+        self.handle = api.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.handle:
             raise ModelLoadError(path, last_log_line() or "no reason given")
         self.vocabulary = api.llama_model_get_vocab(self.handle)

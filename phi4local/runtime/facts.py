@@ -39,6 +39,7 @@ class FileFacts:
         return ModelFile(
             path=self.header.path,
             trained_context_tokens=self.context_tokens,
+            layers=self.layers,
             user_defined_tokens=plain,
         )
 

@@ -12,10 +12,12 @@ from phi4local.runtime import resolve
 from phi4local.runtime.facts import file_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from phi4local.gguf import Header
 
 
-def describe(model: str) -> dict[str, Any]:
+def describe(model: str, *, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
     """Return the facts of a model as JSON values, sizes in bytes.
 
     A checkpoint folder is converted first, as `run` would do.
@@ -26,7 +28,7 @@ def describe(model: str) -> dict[str, Any]:
         UnknownModelError, GGUFError, CheckpointError: as `open_model`.
     """
     source = resolve.find(model)
-    path = resolve.ensure_gguf(source)
+    path = resolve.ensure_gguf(source, progress=progress)
     facts = file_facts(gguf.validate(path))
     manifest = source.manifest or facts.manifest
     types = collections.Counter(tensor.type.name for tensor in facts.header.tensors)

@@ -72,7 +72,11 @@ def open_model(
     except BaseException:
         worker.close()
         raise
-    notices = (*((notice,) if notice else ()), *_template_notices(template))
+    notices = (
+        *((notice,) if notice else ()),
+        *_template_notices(template),
+        *_setting_notices(settings or LoadSettings(), facts.settings),
+    )
     return Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=notices)
 
 
@@ -87,3 +91,11 @@ def _template_notices(template: ChatTemplate) -> Iterator[str]:
         yield "this model's chat template ignores system messages"
     if probe.altered:
         yield "this model's chat template rewrites messages; they are passed on as they were written"
+
+
+def _setting_notices(asked: LoadSettings, got: LoadSettings) -> Iterator[str]:
+    """Say which wishes the model or the machine did not fulfil."""
+    if asked.context_tokens is not None and asked.context_tokens != got.context_tokens:
+        yield f"the context has {got.context_tokens:,} tokens, this model's own limit"
+    if asked.gpu_layers and not got.gpu_layers:
+        yield "this build of llama.cpp sees no GPU: all layers are on the CPU"

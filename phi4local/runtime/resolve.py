@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from phi4local import catalog, convert
 from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownModelError
 from phi4local.store import installed
+from phi4local.store.home import make_models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,36 +43,52 @@ def default_model() -> str:
     """Return the model that is used when none is named: the newest installed one, else the embedded one."""
     for model in installed.installed():
         if model.name != EMBEDDED_MODEL:
-            return str(model.path)
+            return f"{model.name}:{model.quantization}"
     return EMBEDDED_MODEL
+
+
+def names_a_model(word: str) -> bool:
+    """Return whether `word` is a model for sure: a name, or a path that looks like one and exists."""
+    name = word.partition(":")[0]
+    if name.lower() in catalog.model_names() or any(model.name == name for model in installed.installed()):
+        return True
+    return _looks_like_a_path(word) and os.path.exists(os.path.expanduser(word))  # noqa: PTH110, PTH111
 
 
 def find(model: str) -> Source:
     """Return what `model` stands for: a name of `phi4local list`, a GGUF file or a checkpoint folder.
 
-    `NAME:QUANTIZATION` asks for a quantization, as in `phi4-nano:Q4_K_M`. A catalog name comes before a file
-    of that name; `./NAME` is always the file.
+    `NAME:QUANTIZATION` asks for a quantization, as in `phi4-nano:Q4_K_M`. A name comes before a file that is
+    called the same; `./NAME` is always the file.
 
     Raises:
         UnknownModelError: nothing has this name; the hint lists near names.
         ModelNotInstalledError: a family member of which nothing is on this machine.
         UnknownQuantizationError: no such quantization.
     """
-    name, _, tag = model.partition(":")
-    if name.lower() in catalog.model_names():
-        return _from_catalog(catalog.find(name), convert.quantization_named(tag) if tag else None)
-    path = Path(model).expanduser()
-    if path.is_dir():
+    if not _looks_like_a_path(model):
+        name, _, tag = model.partition(":")
+        if name.lower() in catalog.model_names():
+            return _from_catalog(catalog.find(name), convert.quantization_named(tag) if tag else None)
+        kept = [kept for kept in installed.installed() if kept.name == name]
+        wanted = [kept for kept in kept if not tag or kept.quantization == tag.upper()]
+        if wanted:
+            return Source(name=name, gguf=wanted[0].path)
+        if kept:
+            raise ModelNotInstalledError(model, hint=f"there is `{name}:{kept[0].quantization}`")
+    # os.path answers False where pathlib raises: names too long, NUL, no such user.
+    path = Path(os.path.expanduser(model))  # noqa: PTH111
+    if os.path.isdir(path):  # noqa: PTH112
         return _from_folder(path)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110
         return Source(name=path.name, gguf=path)
-    kept = _installed(name, convert.quantization_named(tag) if tag else None)
-    if kept is not None:
-        return Source(name=name, gguf=kept)
-    if model.endswith(".gguf") or "/" in model or "\\" in model:
+    if _looks_like_a_path(model):
         raise FileFormatError(model, "no such file or folder", hint="check the path, or see `phi4local list`")
-    catalog.find(name)  # raises with near names
-    raise UnknownModelError(model, (), known=catalog.model_names())
+    raise UnknownModelError(model, catalog.near_names(model), known=catalog.model_names())
+
+
+def _looks_like_a_path(word: str) -> bool:
+    return word.endswith(".gguf") or "/" in word or "\\" in word or word.startswith((".", "~"))
 
 
 def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -94,7 +112,7 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
     if kept is not None:
         return kept.path
     path = installed.destination(source.name, quantization=quantization, fingerprint=fingerprint)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_models_folder()
     summary = convert.convert_checkpoint(
         source.checkpoint, path, quantization, overwrite=True, progress=progress
     )
@@ -114,8 +132,11 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
 def _from_folder(path: Path) -> Source:
     """Take a folder under its own name; what it is decides how it is quantized and prompted."""
     manifest = convert.recognise(path)
+    if manifest is not None and manifest.folder and path.samefile(manifest.checkpoint_folder() or path):
+        return _from_catalog(manifest, None)
+    name = path.resolve().name
     return Source(
-        name=path.resolve().name,
+        name=f"{name}-local" if name.lower() in catalog.model_names() else name,
         checkpoint=path,
         quantization=manifest.quantization if manifest else None,
         manifest=manifest,
@@ -123,21 +144,20 @@ def _from_folder(path: Path) -> Source:
 
 
 def _from_catalog(manifest: catalog.Manifest, quantization: str | None) -> Source:
-    wanted = quantization or manifest.quantization
     folder = manifest.checkpoint_folder()
     if folder is not None:
-        return Source(name=manifest.name, checkpoint=folder, quantization=wanted, manifest=manifest)
-    kept = _installed(manifest.name, quantization)
-    if kept is not None:
-        return Source(name=manifest.name, gguf=kept, manifest=manifest)
+        return Source(
+            name=manifest.name,
+            checkpoint=folder,
+            quantization=quantization or manifest.quantization,
+            manifest=manifest,
+        )
+    here = [model for model in installed.installed() if model.name == manifest.name]
+    for wanted in (quantization,) if quantization else (manifest.quantization, None):
+        for model in here:
+            if wanted in (None, model.quantization):
+                return Source(name=manifest.name, gguf=model.path, manifest=manifest)
     raise ModelNotInstalledError(manifest.name, hint=f"get it with {how_to_get(manifest)}")
-
-
-def _installed(name: str, quantization: str | None) -> Path | None:
-    for model in installed.installed():
-        if model.name == name and quantization in (None, model.quantization):
-            return model.path
-    return None
 
 
 def how_to_get(manifest: catalog.Manifest) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FINGERPRINT_DIGITS = 16
+_RECORD_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +73,15 @@ def find(*, fingerprint: str, quantization: str) -> InstalledModel | None:
 
 def installed() -> tuple[InstalledModel, ...]:
     """Return all models, newest first. Records without their file, or of another size, are left out."""
-    found = [(record.stat().st_mtime, model) for record, model in _records()]
+    found = list(_records())
     return tuple(model for _, model in sorted(found, key=lambda pair: pair[0], reverse=True))
 
 
-def _records() -> Iterator[tuple[Path, InstalledModel]]:
+def _records() -> Iterator[tuple[float, InstalledModel]]:
     for record in models_folder().glob("*.json"):
         try:
-            data = json.loads(record.read_bytes())
+            with record.open("rb") as file:
+                data = json.loads(file.read(_RECORD_BYTES))
             model = InstalledModel(
                 name=str(data["name"]),
                 quantization=str(data["quantization"]),
@@ -89,6 +91,6 @@ def _records() -> Iterator[tuple[Path, InstalledModel]]:
                 size_bytes=int(data["size_bytes"]),
             )
             if model.path.stat().st_size == model.size_bytes:
-                yield record, model
-        except (OSError, ValueError, KeyError, TypeError):
+                yield record.stat().st_mtime, model
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue  # a damaged record is no record: the model is made again

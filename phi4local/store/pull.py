@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from phi4local import files
 from phi4local.errors import DownloadError, NotEnoughDiskError
 from phi4local.store import installed
-from phi4local.store.home import models_folder
+from phi4local.store.home import PULL_PREFIX, make_models_folder
 from phi4local.store.sources import huggingface
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def pull(
     if kept is not None:
         return kept
     path = installed.destination(manifest.name, quantization=quantization, fingerprint=remote.sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_models_folder()
     free_bytes = shutil.disk_usage(path.parent).free
     if free_bytes < remote.size_bytes:
         raise NotEnoughDiskError(path, needed_bytes=remote.size_bytes, free_bytes=free_bytes)
-    with tempfile.TemporaryDirectory(dir=models_folder(), prefix=".pull-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=PULL_PREFIX) as folder:
         fetched = _fetch_and_prove(remote, Path(folder), progress)
         check(fetched)
         files.adopt(fetched, path)

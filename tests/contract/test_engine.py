@@ -217,3 +217,11 @@ def test_closing_cancels_what_runs_and_what_waits(f32_file, native_library):
     next(iter(running[0]))
     engine.close()
     assert [generation.result().finished.reason for generation in running] == ["cancelled"] * 3
+
+
+def test_text_that_cannot_fit_is_refused_before_it_is_tokenized(engine):
+    huge = [TextSegment("a" * 2_000_000, special=False)]
+    with pytest.raises(ContextTooLongError):
+        engine.tokenize(huge)
+    with pytest.raises(ContextTooLongError):
+        engine.submit(Request(segments=tuple(huge), sampling=GREEDY)).result()

@@ -12,7 +12,7 @@ from phi4local.settings import LoadSettings
 def file(checkpoint, native_library, tmp_path_factory):
     path = tmp_path_factory.mktemp("f32") / "nano.gguf"
     convert_checkpoint(checkpoint, path, "F32")
-    return ModelFile(path=path, trained_context_tokens=2048)
+    return ModelFile(path=path, trained_context_tokens=2048, layers=8)
 
 
 @pytest.fixture(scope="module")

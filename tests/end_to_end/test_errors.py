@@ -208,3 +208,118 @@ def test_wrong_usage_exits_with_2(run_cli, arguments):
 )
 def test_a_setting_outside_its_range_is_named(run_cli, arguments, setting):
     assert_refused(run_cli(["run", "phi4-nano", "Hello", *arguments]), setting)
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "config.json", "model-00001-of-00002.safetensors", "new.txt"]
+)
+def test_a_checkpoint_is_never_written_over(run_cli, copy, name):
+    before = {path.name: path.stat().st_size for path in copy.iterdir()}
+    assert_refused(convert(run_cli, copy, copy / name, "--force"), "part of the checkpoint")
+    assert {path.name: path.stat().st_size for path in copy.iterdir()} == before
+
+
+@pytest.mark.parametrize("prompt", ["Explain this: " + "a" * 1500, "a/b" * 200, "~nosuch", "x\udcff"])
+def test_any_text_may_be_a_prompt(run_cli, prompt):
+    result = run_cli(["run", prompt])
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_folder_does_not_take_a_catalog_name(run_cli, checkpoint, tmp_path):
+    folder = tmp_path / "phi-4"
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("training", "*.jsonl*"))
+    env = {"PHI4LOCAL_HOME": str(tmp_path / "home")}
+    assert run_cli(["run", str(folder), "Hello"], env=env).returncode == 0
+    assert_refused(run_cli(["run", "phi-4", "Hello"], env=env), "not on this machine")
+    again = run_cli(["run", "phi-4-local", "What is 3 plus 4?", "--json"], env=env)
+    assert json.loads(again.stdout)["text"] == "3 plus 4 is 7."
+
+
+def test_a_remembered_name_is_told_from_a_prompt(run_cli, checkpoint, tmp_path):
+    folder = tmp_path / "finetune"
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("training", "*.jsonl*"))
+    env = {"PHI4LOCAL_HOME": str(tmp_path / "home")}
+    run_cli(["run", str(folder), "Hello"], env=env)
+    assert run_cli(["run", "finetune"], input="What is 3 plus 4?", env=env).stdout == "3 plus 4 is 7.\n"
+    assert run_cli(["run", "finetune"], env=env).returncode == 2
+    assert json.loads(run_cli(["run", "What is 3 plus 4?", "--json"], env=env).stdout)["model"] == "finetune"
+    assert_refused(run_cli(["run", "finetune:Q4_K_M", "Hi"], env=env), "finetune:Q4_K_M")
+
+
+def test_words_without_quotes_get_the_right_hint(run_cli):
+    result = run_cli(["run", "Why", "is", "the", "sky", "blue?"])
+    assert_refused(result, "Why")
+    assert "quotes" in result.stderr
+
+
+@pytest.mark.parametrize("home", ["file", "~nosuch/x", "/proc/nope"])
+def test_a_home_that_cannot_be_is_one_line(run_cli, tmp_path, home):
+    (tmp_path / "file").write_text("x")
+    chosen = str(tmp_path / home) if home == "file" else home
+    assert_refused(run_cli(["run", "phi4-nano", "Hello"], env={"PHI4LOCAL_HOME": chosen}), "cannot write")
+
+
+@pytest.mark.parametrize("record", ['{"size_bytes": 1e999}', "[" * 200_000, "null", '{"name": 1}', "\x00"])
+def test_a_damaged_record_is_no_trouble(run_cli, tmp_path, record):
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "bad.json").write_text(record)
+    (models / "bad.gguf").write_bytes(b"x")
+    result = run_cli(["list"], env={"PHI4LOCAL_HOME": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["run", "phi4-nano", "Hello"], ["list"], ["--version"], ["--help"]])
+def test_an_output_that_is_full_is_one_line(arguments):
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "phi4local", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: cannot write `standard output`: no space left")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed by a POSIX shell")
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_trouble(redirection):
+    command = f'exec "{sys.executable}" -m phi4local run phi4-nano Hello {redirection}'
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_a_file_name_need_not_be_utf8(good_file, tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.gguf"
+    shutil.copy(good_file, path)
+    result = subprocess.run(
+        [sys.executable, "-m", "phi4local", "run", path, "What is 3 plus 4?"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.stdout == b"3 plus 4 is 7.\n"
+
+
+def test_a_wish_that_the_model_does_not_fulfil_is_told(run_cli):
+    result = run_cli(["run", "phi4-nano", "What is 3 plus 4?", "--context", "999999", "--gpu-layers", "5"])
+    assert result.stdout == "3 plus 4 is 7.\n"
+    assert "2,048 tokens, this model's own limit" in result.stderr
+
+
+def test_a_prompt_that_fits_no_context_says_so(run_cli):
+    result = run_cli(["run", "phi4-nano"], input="word " * 5000)
+    assert_refused(result, "2,048")
+    assert "holds no more" in result.stderr
+
+
+@pytest.mark.parametrize("path", ["a:b.gguf", "C:\\models\\phi.gguf", "./no:where"])
+def test_a_path_with_a_colon_is_a_path(run_cli, path):
+    assert_refused(run_cli(["show", path]), "no such file")

@@ -32,7 +32,7 @@ def converse(model: Model, conversation: Conversation) -> None:
     render.notice("/help lists the commands, Ctrl-D leaves")
     while True:
         try:
-            text = input(PROMPT).strip()
+            text = _read_line().strip()
         except EOFError:
             sys.stdout.write("\n")
             return
@@ -40,12 +40,20 @@ def converse(model: Model, conversation: Conversation) -> None:
             sys.stdout.write("\n")
             render.notice("Ctrl-D or /bye leaves")
             continue
-        if text == "/bye":
+        if text.split()[:1] == ["/bye"]:
             return
         if text.startswith("/"):
             _command(text, conversation)
         elif text:
             _answer(model, conversation, text)
+
+
+def _read_line() -> str:
+    if sys.stdout.isatty():
+        return input(PROMPT)
+    sys.stderr.write(PROMPT)  # the answers go to a file: the prompt does not belong there
+    sys.stderr.flush()
+    return input()
 
 
 def _headline(model: Model) -> str:
@@ -55,19 +63,20 @@ def _headline(model: Model) -> str:
         if not settings.gpu_layers
         else f"{settings.gpu_layers} layers on the GPU"
     )
-    size = render.size(model.facts.size_bytes)
+    size = render.size(model.file.header.file_bytes)
     return f"{model.name}, {size}, {model.context_tokens:,} tokens of context, {where}"
 
 
 def _command(text: str, conversation: Conversation) -> None:
-    if text == "/new":
+    name = text.split(maxsplit=1)[0]
+    if name == "/new":
         conversation.clear()
         render.notice("a new conversation")
-    elif text == "/help":
+    elif name == "/help":
         for line in HELP.split("\n"):
             render.notice(line)
     else:
-        render.notice(f"there is no command {text.split(maxsplit=1)[0]}; /help lists them")
+        render.notice(f"there is no command {name}; /help lists them")
 
 
 def _answer(model: Model, conversation: Conversation, text: str) -> None:

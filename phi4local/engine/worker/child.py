@@ -130,8 +130,13 @@ class Child:
             job.cancelled.set()
 
     def _on_tokenize(self, message: dict[str, Any]) -> None:
-        if self._model is not None:
+        if self._model is None:
+            return  # the parent asks only after `loaded`
+        try:
             ids = self._model.tokenize(protocol.segments_from_json(message["segments"]))
+        except Phi4LocalError as error:
+            self._send({"type": "answer"} | protocol.error_to_json(error))
+        else:
             self._send({"type": "answer", "token_ids": ids})
 
     def _on_memory(self, _message: dict[str, Any]) -> None:

@@ -22,10 +22,23 @@ MAX_MESSAGE_BYTES = 256 * 2**20
 _LENGTH = struct.Struct("<I")
 
 
+def encode(message: dict[str, Any]) -> bytes:
+    """Return one message as bytes.
+
+    Raises:
+        InvalidSettingError: it is larger than `MAX_MESSAGE_BYTES`; no context holds such a prompt.
+    """
+    body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise errors.InvalidSettingError(
+            "prompt", f"has over {MAX_MESSAGE_BYTES:,} bytes", hint="shorten the prompt"
+        )
+    return _LENGTH.pack(len(body)) + body
+
+
 def write_message(stream: IO[bytes], message: dict[str, Any]) -> None:
     """Write one message and flush it."""
-    body = json.dumps(message, separators=(",", ":")).encode()
-    stream.write(_LENGTH.pack(len(body)) + body)
+    stream.write(encode(message))
     stream.flush()
 
 
@@ -88,6 +101,7 @@ def file_to_json(file: ModelFile) -> dict[str, Any]:
     return {
         "path": str(file.path),
         "trained_context_tokens": file.trained_context_tokens,
+        "layers": file.layers,
         "user_defined_tokens": list(file.user_defined_tokens),
     }
 
@@ -97,6 +111,7 @@ def file_from_json(data: dict[str, Any]) -> ModelFile:
     return ModelFile(
         path=Path(data["path"]),
         trained_context_tokens=data["trained_context_tokens"],
+        layers=data["layers"],
         user_defined_tokens=tuple(data["user_defined_tokens"]),
     )
 
@@ -109,7 +124,8 @@ def facts_to_json(facts: ModelFacts) -> dict[str, Any]:
 
 def facts_from_json(data: dict[str, Any]) -> ModelFacts:
     """Undo `facts_to_json`."""
-    return ModelFacts(**(data | {"settings": LoadSettings.from_mapping(data["settings"])}))
+    known = {name: value for name, value in data.items() if name != "type"}
+    return ModelFacts(**(known | {"settings": LoadSettings.from_mapping(data["settings"])}))
 
 
 def event_to_json(event: Text | Finished) -> dict[str, Any]:

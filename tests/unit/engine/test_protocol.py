@@ -50,7 +50,7 @@ def test_an_event_arrives_as_it_was(event):
 @pytest.mark.parametrize(
     "error",
     [
-        errors.ContextTooLongError(prompt_tokens=5, context_tokens=4),
+        errors.ContextTooLongError(prompt_tokens=5, context_tokens=4, trained_context_tokens=9),
         errors.NonFiniteLogitsError(3),
         errors.ModelLoadError("x.gguf", "no"),
         errors.InvalidSettingError("prompt", "is empty", hint="say something"),
