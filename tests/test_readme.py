@@ -135,3 +135,11 @@ def test_its_links_lead_somewhere():
     headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
     known = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert anchors - known == set()
+
+
+def test_its_table_of_sizes_is_the_arithmetic():
+    from benchmarks.models_table import table
+
+    found = re.search(r"<!-- models:begin -->\n(.*?)\n<!-- models:end -->", TEXT, re.DOTALL)
+    assert found, "README.md has no <!-- models:begin --> … <!-- models:end -->"
+    assert found[1] == table()
