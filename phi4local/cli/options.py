@@ -10,9 +10,23 @@ from phi4local.settings import KV_TYPES, LoadSettings, SamplingSettings
 
 LOADING, SAMPLING = "Loading", "Sampling"
 
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names that a shell offers for a model."""
+    from phi4local import catalog
+    from phi4local.store import installed
+
+    names = {*catalog.model_names(), *(model.name for model in installed.installed())}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 Model = Annotated[
     str | None,
-    typer.Argument(help="Name, GGUF file or checkpoint folder; see `phi4local list`", show_default=False),
+    typer.Argument(
+        help="Name, GGUF file or checkpoint folder; see `phi4local list`",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
 ]
 Context = Annotated[
     int | None,

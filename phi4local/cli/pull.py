@@ -10,7 +10,9 @@ from phi4local.cli import options, render
 
 
 def pull(
-    model: Annotated[str, typer.Argument(help="NAME or NAME:QUANTIZATION, as in phi-4:Q6_K")],
+    model: Annotated[
+        str, typer.Argument(help="NAME or NAME:QUANTIZATION", autocompletion=options.complete_model)
+    ],
     json: options.Json = False,
 ) -> None:
     """Download a model from Hugging Face and check it.

@@ -10,7 +10,9 @@ from phi4local.cli import options, render
 
 
 def show(
-    model: Annotated[str, typer.Argument(help="Name, GGUF file or checkpoint folder")],
+    model: Annotated[
+        str, typer.Argument(help="Name, GGUF file or folder", autocompletion=options.complete_model)
+    ],
     json: options.Json = False,
 ) -> None:
     """Show a model's shape, types and chat template; nothing is loaded.

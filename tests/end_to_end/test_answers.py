@@ -106,6 +106,14 @@ def test_version_and_completion(run_cli):
     assert run_cli(["--version"]).stdout.startswith("phi4local 0.")
     shown = run_cli(["--show-completion", "bash"])
     assert shown.returncode == 0
+    program = str(Path(sys.executable).with_name("phi4local"))
+    env = os.environ | {
+        "_PHI4LOCAL_COMPLETE": "complete_bash",
+        "COMP_WORDS": "phi4local show ph",
+        "COMP_CWORD": "2",
+    }
+    offered = subprocess.run([program], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert offered.stdout.split() == ["phi-4", "phi4-nano"]
 
 
 def test_help_loads_nothing_heavy():
