@@ -13,12 +13,13 @@ class WordWrap:
     A word waits until its end has come; a word longer than a line is left to the terminal. White space at a
     break disappears, line feeds of the text stay.
 
-    Example: with 10 columns, feeding "one two th", "ree" and finishing gives "one two \nthree".
+    Example: with 10 columns, feeding "one two th", "ree" and finishing gives "one two\nthree".
     """
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
         self._column = 0
+        self._space = ""
         self._word = ""
 
     def feed(self, text: str) -> str:
@@ -36,12 +37,15 @@ class WordWrap:
         from rich.cells import cell_len
 
         if part == "\n":
-            self._column = 0
+            self._column, self._space = 0, ""
             return part
-        width = cell_len(part)
         if part.isspace():
-            self._column += width
-            return part
-        broken = self._column > 0 and self._column + width > self._columns
-        self._column = width if broken else self._column + width
-        return "\n" + part if broken else part
+            self._space += part  # shown with the next word: at the edge it would wrap the line by itself
+            return ""
+        width, space = cell_len(part), self._space
+        self._space = ""
+        if self._column > 0 and self._column + len(space) + width > self._columns:
+            self._column = width
+            return "\n" + part
+        self._column += len(space) + width
+        return space + part
