@@ -88,7 +88,7 @@ def half_bits(value: np.float32) -> np.uint16:
         return np.uint16(sign)
     if magnitude >= 0x38800000:
         mantissa = magnitude - 0x38000000
-        shift = 13
+        shift = np.int64(13)
     else:
         mantissa = (magnitude & 0x7FFFFF) | 0x800000
         shift = 126 - (magnitude >> 23)

@@ -38,7 +38,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 @functools.cache
 def code_folder() -> Path:
-    """Return the folder for this source code on this processor with this Numba and Python; it may be absent."""
+    """Return the folder for this source, processor, Numba and Python; it need not be there."""
     return cache_folder(os.environ) / _fingerprint()
 
 

@@ -251,5 +251,3 @@ def inverse_scale_steps(levels: int, first: float, step: float, count: int) -> N
     return np.array(
         [f32(f32(f32(first) + f32(f32(step) * f32(i))) + f32(levels)) for i in range(count)], np.float32
     )
-
-
