@@ -29,7 +29,7 @@ from phi4local.convert.kernels.arithmetic import (
     u8,
 )
 from phi4local.convert.kernels.minimum_search import inverse_scale_steps, search
-from phi4local.convert.kernels.tiles import LANES, widen
+from phi4local.convert.kernels.tiles import LANES, widen, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,12 @@ TILE = place.TILE
 WORKSPACE = place.WORKSPACE
 NO_LEVEL = i32(0)
 SIX_BITS = f32(63)
+WORDS = LANES // 8
+"""Eight levels of neighbouring lanes, one byte each, are handled as one little-endian word."""
+FOUR = np.uint64(4)
+LOW_BITS_OF_EACH = np.uint64(0x0F0F0F0F0F0F0F0F)
+LOWEST_BIT_OF_EACH = np.uint64(0x0101010101010101)
+GATHER = np.uint64(0x0102040810204080)
 BLOCK_BYTES = {"Q4_K": 144, "Q5_K": 176}
 STEPS = {"Q4_K": inverse_scale_steps(15, -1.0, 0.1, 21), "Q5_K": inverse_scale_steps(31, -0.5, 0.1, 16)}
 
@@ -54,15 +60,16 @@ def six_bits(value: np.float32, scale: np.float32) -> np.uint8:
 
 
 @kernel
-def write_scales(space: NDArray[np.float32], block: int, head: NDArray[np.uint8]) -> None:
+def write_scales(
+    space: NDArray[np.float32], block: int, sixes: NDArray[np.uint8], head: NDArray[np.uint8]
+) -> None:
     """Write d, dmin and the 12 bytes of one super-block, and set SCALE and OFFSET to what they now stand for.
 
     Scales 0-3 take the low six bits of bytes 0-3; scales 4-7 have their low four bits in bytes 8-11 and
     their upper two in the tops of bytes 0-3. The same for minimums with bytes 4-7: 8 x 12 bits in 12 bytes.
+    `sixes` is scratch for eight scales and eight minimums.
     """
     largest_scale, largest_minimum = ZERO, ZERO
-    scales = np.empty(8, np.uint8)
-    minimums = np.empty(8, np.uint8)
     first = block * 8
     for j in range(8):
         scale, minimum = space[BEST_SCALE + first + j], f32(-space[MINIMUM + first + j])
@@ -70,20 +77,20 @@ def write_scales(space: NDArray[np.float32], block: int, head: NDArray[np.uint8]
         largest_minimum = minimum if minimum > largest_minimum else largest_minimum
     by_scale = f32(SIX_BITS / largest_scale) if largest_scale > ZERO else ZERO
     by_minimum = f32(SIX_BITS / largest_minimum) if largest_minimum > ZERO else ZERO
-    for j in range(8):
-        scales[j] = six_bits(space[BEST_SCALE + first + j], by_scale)
-        minimums[j] = six_bits(f32(-space[MINIMUM + first + j]), by_minimum)
     d = half_bits(f32(largest_scale / SIX_BITS))
     dmin = half_bits(f32(largest_minimum / SIX_BITS))
+    d_value, dmin_value = half_value(d), half_value(dmin)
+    for j in range(8):
+        sixes[j] = six_bits(space[BEST_SCALE + first + j], by_scale)
+        sixes[8 + j] = six_bits(f32(-space[MINIMUM + first + j]), by_minimum)
+        space[SCALE + first + j] = f32(d_value * f32(sixes[j]))
+        space[OFFSET + first + j] = f32(dmin_value * f32(sixes[8 + j]))
     head[0], head[1] = u8(d & 255), u8(d >> 8)
     head[2], head[3] = u8(dmin & 255), u8(dmin >> 8)
     for j in range(4):
-        head[4 + j] = scales[j] | u8((scales[j + 4] >> 4) << 6)
-        head[8 + j] = minimums[j] | u8((minimums[j + 4] >> 4) << 6)
-        head[12 + j] = (scales[j + 4] & 15) | u8((minimums[j + 4] & 15) << 4)
-    for j in range(8):
-        space[SCALE + first + j] = f32(half_value(d) * f32(scales[j]))
-        space[OFFSET + first + j] = f32(half_value(dmin) * f32(minimums[j]))
+        head[4 + j] = sixes[j] | u8((sixes[j + 4] >> 4) << 6)
+        head[8 + j] = sixes[8 + j] | u8((sixes[j + 12] >> 4) << 6)
+        head[12 + j] = (sixes[j + 4] & 15) | u8((sixes[j + 12] & 15) << 4)
 
 
 @kernel
@@ -110,23 +117,27 @@ def write_levels(space: NDArray[np.float32], levels: NDArray[np.uint8], top: np.
 
 
 @kernel
-def write_fifth_bits(levels: NDArray[np.uint8], block: int, target: NDArray[np.uint8]) -> None:
-    """Bit j of byte i is the fifth bit of weight i in sub-block j."""
-    for i in range(32):
-        bits = u8(0)
-        for j in range(8):
-            bits |= u8((levels[i * LANES + block * 8 + j] >> 4) << j)
-        target[i] = bits
+def write_fifth_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uint8]) -> None:
+    """Bit j of byte i is the fifth bit of weight i in sub-block j.
+
+    The eight levels of weight i are one word. Its fifth bits, moved to bit 0 of each byte, are gathered by a
+    product: byte j times 2**(56 - 7 * j) lands on bit 56 + j, and no two terms meet.
+    """
+    for i in range(ELEMENTS):
+        bits = np.uint64((words[i * WORDS + block] >> FOUR) & LOWEST_BIT_OF_EACH)
+        target[i] = u8(np.uint64(bits * GATHER) >> np.uint64(56))
 
 
 @kernel
-def write_low_bits(levels: NDArray[np.uint8], block: int, target: NDArray[np.uint8]) -> None:
+def write_low_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uint8]) -> None:
     """Byte i of 32 holds weight i of two neighbouring sub-blocks: levels 5 and 12 make 0xC5."""
-    for j in range(4):
-        lane = block * 8 + 2 * j
-        for i in range(32):
-            low, high = levels[i * LANES + lane], levels[i * LANES + lane + 1]
-            target[j * 32 + i] = (low & 15) | u8((high & 15) << 4)
+    for i in range(ELEMENTS):
+        word = np.uint64(words[i * WORDS + block] & LOW_BITS_OF_EACH)
+        pairs = np.uint64(word | np.uint64(word >> FOUR))  # bytes 0, 2, 4 and 6
+        target[i] = u8(pairs)
+        target[32 + i] = u8(pairs >> np.uint64(16))
+        target[64 + i] = u8(pairs >> np.uint64(32))
+        target[96 + i] = u8(pairs >> np.uint64(48))
 
 
 @kernel
@@ -135,17 +146,17 @@ def store_tile(
 ) -> None:
     """Write the first `blocks` of a searched tile."""
     size = target.size // blocks
-    for block in range(SUPER_BLOCKS):
-        if block < blocks:
-            write_scales(space, block, target[block * size : block * size + 16])
+    for block in range(blocks):
+        write_scales(space, block, levels[TILE:], target[block * size : block * size + 16])
     write_levels(space, levels, i32((1 << bits) - 1))
+    words = levels[:TILE].view(np.uint64)
     for block in range(blocks):
         rest = target[block * size + 16 : (block + 1) * size]
         if bits == 5:
-            write_fifth_bits(levels, block, rest[:32])
-            write_low_bits(levels, block, rest[32:])
+            write_fifth_bits(words, block, rest[:32])
+            write_low_bits(words, block, rest[32:])
         else:
-            write_low_bits(levels, block, rest)
+            write_low_bits(words, block, rest)
 
 
 @kernel
@@ -161,9 +172,9 @@ def quantize(
         steps: `STEPS` of the type.
         target: (blocks * 144,), or 176 for five bits.
     """
-    space = np.empty(WORKSPACE, np.float32)  # inside: what Python allocates is aligned to 16 bytes only
+    space = workspace(WORKSPACE)
     natural = np.empty(TILE, np.float32)
-    levels = np.empty(TILE, np.uint8)
+    levels = np.empty(TILE + 16, np.uint8)  # and write_scales' scratch
     size = 144 if bits == 4 else 176
     highest = i32((1 << bits) - 1)
     blocks = source.size // 256

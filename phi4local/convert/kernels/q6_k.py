@@ -31,7 +31,7 @@ from phi4local.convert.kernels.arithmetic import (
     nearest_int,
     u8,
 )
-from phi4local.convert.kernels.tiles import LANES, UNROLL, widen
+from phi4local.convert.kernels.tiles import LANES, UNROLL, widen, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +40,9 @@ ELEMENTS = 16
 TILE = ELEMENTS * LANES
 SUPER_BLOCKS = LANES // 16
 BLOCK_BYTES = 210
+WORDS = LANES // 8
+LOW_BITS_OF_EACH = np.uint64(0x0F0F0F0F0F0F0F0F)
+UPPER_BITS_OF_EACH = np.uint64(0x0303030303030303)
 
 # Offsets in the workspace: three tiles, then one number for each lane.
 VALUE = 0
@@ -163,10 +166,11 @@ def write_scales(space: NDArray[np.float32], block: int, target: NDArray[np.uint
         return False
     inverse = f32(f32(-128) / largest)
     d = half_bits(f32(ONE / inverse))
+    d_value = half_value(d)
     for j in range(16):
         scale = np.int8(min(i32(127), nearest_int(f32(inverse * space[BEST_SCALE + first + j]))))
         target[192 + j] = u8(scale)
-        space[SCALE + first + j] = f32(half_value(d) * f32(scale))
+        space[SCALE + first + j] = f32(d_value * f32(scale))
     target[208], target[209] = u8(d & 255), u8(d >> 8)
     return True
 
@@ -193,23 +197,29 @@ def write_levels(space: NDArray[np.float32], levels: NDArray[np.uint8]) -> None:
 
 
 @kernel
-def write_bits(levels: NDArray[np.uint8], block: int, target: NDArray[np.uint8]) -> None:
+def write_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uint8]) -> None:
     """Pack the levels. Of each 128 weights, byte l of 64 holds the low bits of weights l and l + 64.
 
     Byte l of 32 holds the upper bits of weights l, l + 32, l + 64 and l + 96: levels 1, 17, 33 and 49 have
-    the upper bits 0, 1, 2 and 3, which make 0b11100100.
+    the upper bits 0, 1, 2 and 3, which make 0b11100100. The eight sub-blocks of 128 weights are the bytes of
+    one little-endian word: the sub-blocks 32 weights on are 2 bytes on, those 64 weights on are 4.
     """
-    for half in range(2):
-        for j in range(2):
-            lane = block * 16 + half * 8 + j
-            for i in range(16):
-                a, b = levels[i * LANES + lane], levels[i * LANES + lane + 2]
-                c, d = levels[i * LANES + lane + 4], levels[i * LANES + lane + 6]
-                low = half * 64 + j * 16 + i
-                target[low] = (a & 15) | u8((c & 15) << 4)
-                target[low + 32] = (b & 15) | u8((d & 15) << 4)
-                upper = u8((c >> 4) << 4) | u8((d >> 4) << 6)
-                target[128 + half * 32 + j * 16 + i] = (a >> 4) | u8((b >> 4) << 2) | upper
+    for i in range(ELEMENTS):
+        for half in range(2):
+            word = words[i * WORDS + block * 2 + half]
+            low = np.uint64(word & LOW_BITS_OF_EACH)
+            low = np.uint64(low | np.uint64(low >> np.uint64(32 - 4)))
+            high = np.uint64(np.uint64(word >> np.uint64(4)) & UPPER_BITS_OF_EACH)
+            high = np.uint64(high | np.uint64(high >> np.uint64(16 - 2)))
+            high = np.uint64(high | np.uint64(high >> np.uint64(32 - 4)))
+            place = half * 64 + i
+            target[place] = u8(low)
+            target[place + 16] = u8(low >> np.uint64(8))
+            target[place + 32] = u8(low >> np.uint64(16))
+            target[place + 48] = u8(low >> np.uint64(24))
+            place = 128 + half * 32 + i
+            target[place] = u8(high)
+            target[place + 16] = u8(high >> np.uint64(8))
 
 
 @kernel
@@ -217,14 +227,15 @@ def store_tile(
     space: NDArray[np.float32], levels: NDArray[np.uint8], blocks: int, target: NDArray[np.uint8]
 ) -> None:
     """Write the first `blocks` of a searched tile; a block without any scale is zeros."""
-    filled = np.zeros(SUPER_BLOCKS, np.uint8)
-    for block in range(blocks):
-        filled[block] = write_scales(space, block, target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES])
-    write_levels(space, levels)
     for block in range(blocks):
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-        if filled[block]:
-            write_bits(levels, block, place)
+        levels[TILE + block] = write_scales(space, block, place)
+    write_levels(space, levels)
+    words = levels[:TILE].view(np.uint64)
+    for block in range(blocks):
+        place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+        if levels[TILE + block]:
+            write_bits(words, block, place)
         else:
             place[:] = 0
 
@@ -249,9 +260,9 @@ def quantize(
         steps: `STEPS`.
         target: (blocks * 210,).
     """
-    space = np.zeros(WORKSPACE, np.float32)  # inside: what Python allocates is aligned to 16 bytes only
+    space = workspace(WORKSPACE)
     natural = np.empty(TILE, np.float32)
-    levels = np.empty(TILE, np.uint8)
+    levels = np.empty(TILE + SUPER_BLOCKS, np.uint8)  # and which blocks hold anything
     blocks = source.size // 256
     for first in range(0, blocks, SUPER_BLOCKS):
         last = min(first + SUPER_BLOCKS, blocks)

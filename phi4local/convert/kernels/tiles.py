@@ -26,6 +26,17 @@ TO_HALF_RANGE = f32(2.0**112)
 
 
 @kernel
+def workspace(count: int) -> NDArray[np.float32]:
+    """Return `count` zeros that begin at a multiple of 64 bytes, so that no vector crosses a cache line.
+
+    What Python allocates is aligned to 16 bytes only: that makes the search a fifth slower.
+    """
+    room = np.zeros(count + 16, np.float32)
+    first = (-room.ctypes.data // 4) % 16
+    return room[first : first + count]
+
+
+@kernel
 def widen(source: NDArray[np.uint16], kind: int, natural: NDArray[np.float32]) -> None:
     """Write `source`, bits of half floats or float32 numbers, to `natural` as float32, zeros behind it.
 
