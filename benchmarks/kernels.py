@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TYPES = ("Q4_K", "Q5_K", "Q6_K")
+TYPES = ("Q4_K", "Q5_K", "Q6_K", "Q8_0")
 ROW = 5120
 GENERATIONS: dict[str, dict[str, str]] = {
     "this processor": {},

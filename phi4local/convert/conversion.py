@@ -86,8 +86,8 @@ def convert_checkpoint(
     """Make the GGUF file `output` from the safetensors folder `checkpoint`.
 
     `output` appears complete or not at all. It takes about 10 MB of memory a thread besides the vocabulary's
-    60 MB (and Numba's 150 MB, if it is used), whatever the model's size. The bytes depend neither on the
-    number of threads nor on the kernels.
+    60 MB (and Numba's 100 MB, 200 MB if it compiles), whatever the model's size. The bytes depend neither
+    on the number of threads nor on the kernels.
 
     Args:
         checkpoint: a folder with config.json, tokenizer.json and *.safetensors.

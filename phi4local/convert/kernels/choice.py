@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KERNELS = ("auto", "numba", "ggml")
 
-SPEEDS = {"Q4_K": (15.0, 115.0), "Q5_K": (18.0, 135.0), "Q6_K": (35.0, 210.0)}
+SPEEDS = {"Q4_K": (15.0, 115.0), "Q5_K": (18.0, 135.0), "Q6_K": (35.0, 210.0), "Q8_0": (200.0, 600.0)}
 """Million weights a second and thread: ggml, and the kernel in AVX2 code (benchmarks/results)."""
 
 LOADING_SECONDS = 0.6

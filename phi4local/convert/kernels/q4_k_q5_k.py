@@ -49,7 +49,6 @@ FOUR = np.uint64(4)
 LOW_BITS_OF_EACH = np.uint64(0x0F0F0F0F0F0F0F0F)
 LOWEST_BIT_OF_EACH = np.uint64(0x0101010101010101)
 GATHER = np.uint64(0x0102040810204080)
-BLOCK_BYTES = {"Q4_K": 144, "Q5_K": 176}
 STEPS = {"Q4_K": inverse_scale_steps(15, -1.0, 0.1, 21), "Q5_K": inverse_scale_steps(31, -0.5, 0.1, 16)}
 
 

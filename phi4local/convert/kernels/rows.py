@@ -1,4 +1,4 @@
-"""Rows of a checkpoint, as they were read, to rows of a K-quant: which kernel, and compiling it in time."""
+"""Rows of a checkpoint, as they were read, to blocks: which kernel, and compiling it in time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phi4local.convert.kernels import cache, q4_k_q5_k, q6_k, tiles
+from phi4local.convert.kernels import cache, q4_k_q5_k, q6_k, q8_0, tiles
+from phi4local.native.ggml import TENSOR_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from phi4local.convert.kernels.choice import Work
 
 _KINDS = {"BF16": (tiles.BF16, "<u2"), "F16": (tiles.F16, "<u2"), "F32": (tiles.F32, "<f4")}
-_BLOCK_BYTES = q4_k_q5_k.BLOCK_BYTES | {"Q6_K": q6_k.BLOCK_BYTES}
-_SUPER_BLOCK = 256
 
 
 def quantize(work: Work, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -26,7 +25,7 @@ def quantize(work: Work, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Args:
         work: source type and target type.
-        raw: bytes of whole rows, so of whole blocks of 256 numbers; all finite.
+        raw: bytes of whole rows, so of whole blocks; all finite.
 
     Example: 512 bytes of BF16 → one block of 144 bytes of Q4_K.
 
@@ -35,11 +34,14 @@ def quantize(work: Work, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     kind, dtype = _KINDS[work.source]
     source = raw.view(dtype)
-    blocks, rest = divmod(source.size, _SUPER_BLOCK)
+    block = TENSOR_TYPES[work.target]
+    blocks, rest = divmod(source.size, block.block_elements)
     if rest:
         raise ValueError(f"{source.size} numbers are no whole number of {work.target} blocks")
-    stored = np.empty(blocks * _BLOCK_BYTES[work.target], np.uint8)
-    if work.target == "Q6_K":
+    stored = np.empty(blocks * block.block_bytes, np.uint8)
+    if work.target == "Q8_0":
+        q8_0.quantize(source, kind, stored)
+    elif work.target == "Q6_K":
         q6_k.quantize(source, kind, q6_k.STEPS, stored)
     else:
         bits = 4 if work.target == "Q4_K" else 5
@@ -51,6 +53,6 @@ def prepare(kernels: Iterable[Work]) -> float:
     """Compile, or load from the cache, every kernel in this thread; return the seconds that it took."""
     started = time.perf_counter()
     for work in kernels:
-        quantize(work, np.zeros(_SUPER_BLOCK * (4 if work.source == "F32" else 2), np.uint8))
+        quantize(work, np.zeros(256 * (4 if work.source == "F32" else 2), np.uint8))
         cache.remember_compiled(work.kernel)
     return time.perf_counter() - started

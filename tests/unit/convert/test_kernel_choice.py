@@ -43,7 +43,7 @@ def without_numba(monkeypatch):
 def test_auto_compiles_for_a_large_model_only(empty_cache):
     assert choose("auto", PHI4, 2).numba == {Work("BF16", "Q4_K"), Work("BF16", "Q6_K")}
     assert choose("auto", NANO, 2) == Choice(frozenset())
-    assert choose("auto", {Work("BF16", "Q8_0"): 10**10}, 2) == Choice(frozenset())
+    assert choose("auto", {Work("BF16", "Q4_0"): 10**10}, 2) == Choice(frozenset())
 
 
 @needs_numba

@@ -26,7 +26,8 @@ from phi4local.convert.rows import SourceReader
 from phi4local.native.ggml import TENSOR_TYPES, quantize_rows
 from tests.kernel_inputs import distributions, edges
 
-TYPES = ("Q4_K", "Q5_K", "Q6_K")
+K_QUANTS = ("Q4_K", "Q5_K", "Q6_K")
+TYPES = (*K_QUANTS, "Q8_0")
 SOURCES = ("F32", "BF16", "F16")
 
 PROBE = "bb80eddc4e80c8c790fac725d49c330330f38d1b8961c772ef8b4ad71a57bfa6"
@@ -46,7 +47,7 @@ def ggml_is_fused():
     ggml rounds once where the reference rounds twice: 5 % of Q4_K and 28 % of Q5_K blocks come out otherwise.
     """
     digest = hashlib.sha256()
-    for name in TYPES:
+    for name in K_QUANTS:
         digest.update(quantize_rows(name, probe().reshape(1, -1)).tobytes())
     return digest.hexdigest() != PROBE
 
@@ -60,7 +61,7 @@ def fused():
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
     """Compile in this process first, so that the machine code can be looked at."""
-    rows.prepare([Work(source, target) for target in ("Q4_K", "Q6_K") for source in SOURCES])
+    rows.prepare([Work(source, target) for target in ("Q4_K", "Q6_K", "Q8_0") for source in SOURCES])
 
 
 def check(name, values, fused, source="F32"):
@@ -185,7 +186,7 @@ def test_rows_that_are_no_blocks_are_refused():
         rows.quantize(Work("BF16", "Q4_K"), np.zeros(2 * 255, np.uint8))
 
 
-@pytest.mark.parametrize("quantization", ["Q4_K_M", "Q5_K_M"])
+@pytest.mark.parametrize("quantization", ["Q4_K_M", "Q5_K_M", "Q8_0"])
 def test_a_conversion_does_not_depend_on_the_kernels(checkpoint, tmp_path, quantization, fused):
     summaries = {
         (kernels, threads): convert_checkpoint(
@@ -249,7 +250,7 @@ import numpy as np
 from phi4local.convert.kernels import Work, rows
 from phi4local.native.ggml import quantize_rows
 from tests.unit.convert import test_kernels as tests
-rows.prepare([Work("F32", "Q4_K"), Work("F32", "Q6_K")])
+rows.prepare([Work("F32", target) for target in ("Q4_K", "Q6_K", "Q8_0")])
 for family in ("q4_k_q5_k", "q6_k"):
     assert "zmm" not in tests.assembly_of(getattr(rows, family).quantize)
     tests.test_search_is_vector_code_without_fused_multiply_add(family)
