@@ -67,6 +67,8 @@ def _report(summary: ConversionSummary) -> None:
         loading = summary.kernel_loading_seconds
         ready = f"; kernels ready after {loading:.1f} s" if loading else ""
         render.notice(f"million weights a second and thread: {used}{ready}")
+    if summary.kernel_problem:
+        render.notice(f"Numba's kernels could not be loaded, ggml did their work ({summary.kernel_problem})")
     if summary.missing_kernel_seconds:
         render.notice(
             'with `pip install "phi4local[convert]"` this takes about '

@@ -44,6 +44,7 @@ class ConversionSummary:
         bits_per_weight: stored bits of the tensors, divided by the number of weights.
         kernels: what quantized each type, and how fast; types that are only copied or widened are not there.
         kernel_loading_seconds: how long compiling or loading Numba's kernels took; part of `seconds`.
+        kernel_problem: why Numba's kernels could not be loaded and ggml did everything; "" if they could.
         missing_kernel_seconds: what Numba would have saved, had it been installed; 0 if nothing.
     """
 
@@ -56,6 +57,7 @@ class ConversionSummary:
     bits_per_weight: float
     kernels: tuple[KernelUse, ...] = ()
     kernel_loading_seconds: float = 0.0
+    kernel_problem: str = ""
     missing_kernel_seconds: float = 0.0
 
     def to_mapping(self) -> dict[str, Any]:
@@ -125,6 +127,7 @@ def convert_checkpoint(
         bits_per_weight=plan.bits_per_weight,
         kernels=quantizer.uses(),
         kernel_loading_seconds=quantizer.loading_seconds,
+        kernel_problem=quantizer.loading_problem,
         missing_kernel_seconds=choice.missing_seconds,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from collections import defaultdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phi4local.convert.kernels import cache
 from phi4local.native.ggml import quantize_rows
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class RowQuantizer:
 
     Attributes:
         loading_seconds: what compiling or loading the chosen kernels took.
+        loading_problem: why they could not be loaded, so that ggml does all; "" if they could.
     """
 
     def __init__(self, choice: Choice) -> None:
@@ -49,11 +52,21 @@ class RowQuantizer:
         self.loading_seconds = 0.0
         self._lock = threading.Lock()
         self._done: defaultdict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0])
+        self.loading_problem = ""
         if choice.numba:
+            self._load()
+
+    def _load(self) -> None:
+        try:
             from phi4local.convert.kernels import rows
 
+            self.loading_seconds = rows.prepare(sorted(self._numba, key=lambda work: work.kernel))
             self._quantize = rows.quantize
-            self.loading_seconds = rows.prepare(sorted(choice.numba, key=lambda work: work.kernel))
+        except (ImportError, OSError, EOFError, ValueError, pickle.PickleError) as error:
+            # Numba refuses a numpy newer than itself; kept code may be damaged, or its disk full.
+            self.loading_problem = f"{type(error).__name__}: {error}"
+            self._numba = frozenset()
+            cache.forget()
 
     def store(self, work: Work, raw: NDArray[np.uint8], row_elements: int) -> NDArray[np.uint8]:
         """Return the rows' bytes, one after the other.

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -65,10 +66,22 @@ def remember_compiled(kernel: str) -> None:
         (folder / f"{kernel}.compiled").touch()
 
 
+def forget() -> None:
+    """Delete what is kept for this source, processor, Numba and Python: some of it is damaged."""
+    shutil.rmtree(code_folder(), ignore_errors=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def _fingerprint() -> str:
     parts = [sys.version, str(hardware.describe()["processor"])]
     parts += [f"{name}={os.environ.get(name)}" for name in _SETTINGS]
-    parts += [importlib.metadata.version(package) for package in ("numba", "llvmlite")]
+    parts += [_version(package) for package in ("numba", "llvmlite")]
     digest = hashlib.sha256("\n".join(parts).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

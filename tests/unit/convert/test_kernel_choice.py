@@ -156,6 +156,17 @@ def test_other_commands_neither_load_numba_nor_write_kernels(
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_numba_that_does_not_import_is_said_and_replaced(trap, run_cli, checkpoint, tmp_path):
+    """As one that refuses the numpy beside it."""
+    environment, trace = trap
+    arguments = ["convert", checkpoint, "-o", tmp_path / "m.gguf", "--kernels", "numba"]
+    done = run_cli(arguments, env=environment)
+    assert done.returncode == 0
+    assert trace.exists()
+    assert "could not be loaded, ggml did their work (ImportError: nobody may import this)" in done.stderr
+    assert "Q4_K by ggml" in done.stderr
+
+
 def test_convert_says_what_quantized(run_cli, checkpoint, tmp_path):
     done = run_cli(["convert", checkpoint, "-o", tmp_path / "m.gguf", "--kernels", "ggml"])
     assert done.returncode == 0
@@ -174,3 +185,18 @@ def test_convert_reports_numba(run_cli, checkpoint, tmp_path):
         assert "Q4_K by numba at" in done.stderr
         assert "kernels ready after" in done.stderr
     assert (tmp_path / "0.gguf").read_bytes() == (tmp_path / "1.gguf").read_bytes()
+
+
+@pytest.mark.full
+@needs_numba
+@pytest.mark.parametrize("damage", [b"", b"no pickle", b"\x80\x04."])
+def test_damaged_kernels_are_forgotten(run_cli, checkpoint, tmp_path, damage):
+    environment = {"PHI4LOCAL_CACHE": str(tmp_path / "cache")}
+    arguments = ["convert", checkpoint, "-o", tmp_path / "m.gguf", "--kernels", "numba", "--force"]
+    assert "by numba" in run_cli(arguments, env=environment).stderr
+    for path in tmp_path.rglob("*.nb[ic]"):
+        path.write_bytes(damage)
+    assert "by ggml" in run_cli(arguments, env=environment).stderr
+    done = run_cli(arguments, env=environment)
+    assert done.returncode == 0
+    assert "by numba" in done.stderr
