@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phi4local.cli import options, render
+
+if TYPE_CHECKING:
+    from phi4local.convert import ConversionSummary
 
 
 def convert(
@@ -24,6 +27,9 @@ def convert(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output")] = False,
     threads: Annotated[int | None, typer.Option("--threads", "-t", help="Threads that quantize")] = None,
+    kernels: Annotated[
+        str, typer.Option("--kernels", help="auto, numba or ggml: same bytes, different speed")
+    ] = "auto",
     json: options.Json = False,
 ) -> None:
     """Make a GGUF file from a safetensors checkpoint.
@@ -42,13 +48,32 @@ def convert(
             wanted,
             overwrite=force,
             threads=threads,
+            kernels=kernels,
             progress=lambda done, total: show(Progress("converting", done, total)),
         )
     if json:
         render.print_json(summary.to_mapping())
         return
+    _report(summary)
+
+
+def _report(summary: ConversionSummary) -> None:
     types = ", ".join(f"{number} {name}" for name, number in summary.tensor_types.items())
     render.notice(
         f"{summary.output}: {render.size(summary.size_bytes)}, {summary.bits_per_weight:.2f} bits per weight "
         f"({types}) in {summary.seconds:.1f} s"
     )
+    if summary.kernels:
+        used = ", ".join(
+            f"{use.type} by {use.kernel} at {use.megaweights_per_second:.0f}" for use in summary.kernels
+        )
+        loading = summary.kernel_loading_seconds
+        ready = f"; kernels ready after {loading:.1f} s" if loading else ""
+        render.notice(f"million weights a second and thread: {used}{ready}")
+    if summary.kernel_problem:
+        render.notice(f"Numba's kernels could not be loaded, ggml did their work ({summary.kernel_problem})")
+    if summary.missing_kernel_seconds:
+        render.notice(
+            'with `pip install "phi4local[convert]"` this takes about '
+            f"{summary.missing_kernel_seconds:.0f} s less"
+        )

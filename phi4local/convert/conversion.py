@@ -5,11 +5,13 @@ from __future__ import annotations
 import collections
 import os
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from phi4local import files
 from phi4local.convert import check
+from phi4local.convert.kernels import Work, choose
 from phi4local.convert.plan import ConversionPlan, PlannedTensor, plan_conversion
 from phi4local.convert.writer import OffsetWriter
 from phi4local.errors import FileWriteError, InvalidSettingError
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from phi4local.convert.rows import SourceReader
+    from phi4local.convert.kernels import Choice
+    from phi4local.convert.quantizer import KernelUse, RowQuantizer
 
     Progress = Callable[[int, int], None]
 
@@ -39,6 +42,10 @@ class ConversionSummary:
         seconds: wall-clock time.
         parameters: number of weights.
         bits_per_weight: stored bits of the tensors, divided by the number of weights.
+        kernels: what quantized each type, and how fast; types that are only copied or widened are not there.
+        kernel_loading_seconds: how long compiling or loading Numba's kernels took; part of `seconds`.
+        kernel_problem: why Numba's kernels could not be loaded and ggml did everything; "" if they could.
+        missing_kernel_seconds: what Numba would have saved, had it been installed; 0 if nothing.
     """
 
     output: Path
@@ -48,50 +55,66 @@ class ConversionSummary:
     seconds: float
     parameters: int
     bits_per_weight: float
+    kernels: tuple[KernelUse, ...] = ()
+    kernel_loading_seconds: float = 0.0
+    kernel_problem: str = ""
+    missing_kernel_seconds: float = 0.0
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the fields by name, for JSON."""
         return asdict(self) | {"output": str(self.output)}
 
 
+class ConversionOptions(TypedDict, total=False):
+    """Options of a conversion, all by keyword.
+
+    Attributes:
+        overwrite: replace an existing regular file; by default it is an error.
+        threads: how many threads quantize; by default one for each processor that this process may use.
+        progress: called with (bytes done, bytes of the file) from this thread, at most 20 times a second.
+        kernels: "numba", "ggml", or "auto", the default: Numba if it is installed and saves more time than
+            compiling costs.
+    """
+
+    overwrite: bool
+    threads: int | None
+    progress: Progress | None
+    kernels: str
+
+
 def convert_checkpoint(
-    checkpoint: Path,
-    output: Path,
-    quantization: str,
-    *,
-    overwrite: bool = False,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    checkpoint: Path, output: Path, quantization: str, **options: Unpack[ConversionOptions]
 ) -> ConversionSummary:
     """Make the GGUF file `output` from the safetensors folder `checkpoint`.
 
     `output` appears complete or not at all. It takes about 10 MB of memory a thread besides the vocabulary's
-    60 MB, whatever the model's size, and the bytes do not depend on the number of threads.
+    60 MB (and Numba's 100 MB, 200 MB if it compiles), whatever the model's size. The bytes depend neither
+    on the number of threads nor on the kernels.
 
     Args:
         checkpoint: a folder with config.json, tokenizer.json and *.safetensors.
         output: the file to make.
         quantization: one of `QUANTIZATIONS`, in upper or lower case.
-        overwrite: replace an existing regular file.
-        threads: how many threads quantize; by default one for each processor that this process may use.
-        progress: called with (bytes done, bytes of the file) from this thread, at most 20 times a second.
+        options: see `ConversionOptions`.
 
     Example: `convert_checkpoint(Path("models/phi4-nano"), Path("nano.gguf"), "Q8_0")` writes 11.2 MB.
 
     Raises:
-        UnknownQuantizationError, InvalidSettingError: another quantization; fewer than one thread.
+        UnknownQuantizationError, InvalidSettingError: another quantization; fewer than one thread; another
+            kernel, or one that is not installed.
         CheckpointError: files that are missing, damaged, contradict each other, or change meanwhile.
         ConversionError: a checkpoint or a weight that cannot be converted.
         FileWriteError: the output exists, the disk is full, or the system refused.
         LibraryMissingError: llama-cpp-python is not installed.
     """
     started = time.perf_counter()
-    if threads is not None and threads < 1:
-        raise InvalidSettingError("threads", f"is {threads}; it must be at least 1")
+    threads = _checked_threads(options)
     plan = plan_conversion(checkpoint, quantization)
     _refuse_source(plan, output)
+    choice = choose(options.get("kernels", "auto"), _weights_by_work(plan), threads)
+    overwrite = options.get("overwrite", False)
     with files.new_file(output, overwrite=overwrite, size_bytes=plan.size_bytes) as file:
-        _write(plan, file, threads or _processors(), progress or (lambda _done, _total: None))
+        quantizer = _write(plan, file, choice, threads, options.get("progress") or _silent)
         check.sources_unchanged(plan)
         check.written_file(plan, file, output)
     return ConversionSummary(
@@ -102,7 +125,31 @@ def convert_checkpoint(
         seconds=time.perf_counter() - started,
         parameters=plan.parameters,
         bits_per_weight=plan.bits_per_weight,
+        kernels=quantizer.uses(),
+        kernel_loading_seconds=quantizer.loading_seconds,
+        kernel_problem=quantizer.loading_problem,
+        missing_kernel_seconds=choice.missing_seconds,
     )
+
+
+def _checked_threads(options: ConversionOptions) -> int:
+    if unknown := options.keys() - ConversionOptions.__annotations__.keys():
+        raise TypeError(f"convert_checkpoint() has no option {sorted(unknown)}")
+    threads = options.get("threads")
+    if threads is not None and threads < 1:
+        raise InvalidSettingError("threads", f"is {threads}; it must be at least 1")
+    return threads or _processors()
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Report nothing."""
+
+
+def _weights_by_work(plan: ConversionPlan) -> Counter[Work]:
+    weights: Counter[Work] = Counter()
+    for tensor in plan.tensors:
+        weights[Work(tensor.source.dtype, tensor.type)] += tensor.elements
+    return weights
 
 
 def _refuse_source(plan: ConversionPlan, output: Path) -> None:
@@ -119,19 +166,31 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _write(plan: ConversionPlan, file: IO[bytes], threads: int, progress: Progress) -> None:
+def _write(
+    plan: ConversionPlan, file: IO[bytes], choice: Choice, threads: int, progress: Progress
+) -> RowQuantizer:
     from concurrent.futures import ThreadPoolExecutor
 
-    from phi4local.convert.rows import SourceReader
+    from phi4local.convert.quantizer import RowQuantizer
+    from phi4local.convert.rows import SourceReader, convert_rows
+
+    quantizer = RowQuantizer(choice)
 
     file.truncate(plan.size_bytes)
     output = OffsetWriter(file)
     output.write(plan.header, offset=0)
     done, reported = plan.data_offset, time.monotonic()
     progress(done, plan.size_bytes)
+
+    def convert(tensor: PlannedTensor, first: int, count: int) -> int:
+        data = convert_rows(tensor, reader, quantizer, first=first, count=count)
+        row_bytes = len(data) // count
+        output.write(data.data, offset=plan.data_offset + tensor.offset + first * row_bytes)
+        return len(data)
+
     with SourceReader() as reader, ThreadPoolExecutor(threads, "convert") as executor:
         try:
-            for written in _in_order(_jobs(plan, executor, reader, output), 2 * threads):
+            for written in _in_order(_jobs(plan, executor, convert), 2 * threads):
                 done += written
                 if time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
                     reported = time.monotonic()
@@ -140,19 +199,14 @@ def _write(plan: ConversionPlan, file: IO[bytes], threads: int, progress: Progre
             executor.shutdown(wait=False, cancel_futures=True)
             raise
     progress(plan.size_bytes, plan.size_bytes)
+    return quantizer
 
 
 def _jobs(
-    plan: ConversionPlan, executor: Executor, reader: SourceReader, output: OffsetWriter
+    plan: ConversionPlan, executor: Executor, convert: Callable[[PlannedTensor, int, int], int]
 ) -> Iterator[Future[int]]:
     """Submit one job for each chunk, as far as the caller asks for them."""
-    from phi4local.convert.rows import chunks, convert_rows
-
-    def convert(tensor: PlannedTensor, first: int, count: int) -> int:
-        data = convert_rows(tensor, reader, first=first, count=count)
-        row_bytes = len(data) // count
-        output.write(data.data, offset=plan.data_offset + tensor.offset + first * row_bytes)
-        return len(data)
+    from phi4local.convert.rows import chunks
 
     for tensor in plan.tensors:
         for first, count in chunks(tensor):

@@ -1,4 +1,4 @@
-"""Rows of a checkpoint → rows of the output: read, widen to float32, check, store as the target type.
+"""Rows of a checkpoint → rows of the output: read, check, store as the target type.
 
 The unit of work is a chunk of whole rows, so memory does not depend on the size of a tensor. Whatever the
 chunks, the bytes are the same: ggml's quantizers treat every row on its own.
@@ -14,8 +14,10 @@ from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
+from phi4local.convert.kernels.choice import Work
+from phi4local.convert.quantizer import largest_magnitude, widen
 from phi4local.errors import CheckpointError, ConversionError, NonFiniteWeightError
-from phi4local.native.ggml import TENSOR_TYPES, quantize_rows
+from phi4local.native.ggml import TENSOR_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phi4local.convert.plan import PlannedTensor
+    from phi4local.convert.quantizer import RowQuantizer
     from phi4local.convert.safetensors import SourceTensor
 
 CHUNK_ELEMENTS = 2**20
@@ -103,7 +106,9 @@ class SourceReader:
         return os.preadv(file.fileno(), [buffer], offset)
 
 
-def convert_rows(tensor: PlannedTensor, reader: SourceReader, *, first: int, count: int) -> NDArray[np.uint8]:
+def convert_rows(
+    tensor: PlannedTensor, reader: SourceReader, quantizer: RowQuantizer, *, first: int, count: int
+) -> NDArray[np.uint8]:
     """Return `count` rows of `tensor` as they stand in the output, beginning with row `first`.
 
     Raises:
@@ -112,43 +117,23 @@ def convert_rows(tensor: PlannedTensor, reader: SourceReader, *, first: int, cou
         CheckpointError: the shard cannot be read.
     """
     raw = reader.read(tensor.source, first=first, count=count)
-    values = widen(raw, tensor.source.dtype).reshape(count, tensor.shape[-1])
-    largest = largest_magnitude(values)
+    largest = largest_magnitude(raw, tensor.source.dtype)
     if not np.isfinite(largest):
         raise _non_finite(tensor, reader)
     if tensor.type == tensor.source.dtype:
         return raw
     if tensor.type == "F32":
-        return values.view(np.uint8).reshape(-1)
-    stored = quantize_rows(tensor.type, values) if largest < _limit(tensor.type) else None
+        return widen(raw, tensor.source.dtype).view(np.uint8)
+    stored = None
+    if largest < _limit(tensor.type):
+        stored = quantizer.store(Work(tensor.source.dtype, tensor.type), raw, tensor.shape[-1])
     if stored is None or not _scales_are_finite(stored, tensor.type):
         raise ConversionError(
             f"tensor `{tensor.source.name}` in `{tensor.source.shard}` holds {largest:g}, "
             f"which {tensor.type} cannot store",
             hint="choose BF16 or F32",
         )
-    return stored.reshape(-1)
-
-
-def widen(raw: NDArray[np.uint8], dtype: str) -> NDArray[np.float32]:
-    """Return the numbers as float32, exactly.
-
-    Example: the bytes `80 3f` as BF16 → 1.0: BF16 is the upper half of a float32.
-    """
-    if dtype == "F32":
-        return raw.view("<f4")
-    if dtype == "F16":
-        return raw.view("<f2").astype(np.float32)
-    wide = raw.view("<u2").astype(np.uint32)
-    wide <<= 16
-    return wide.view(np.float32)
-
-
-def largest_magnitude(values: NDArray[np.float32]) -> float:
-    """Return the largest absolute value, NaN if there is one. Example: [-3, 2] → 3.0."""
-    with np.errstate(invalid="ignore"):
-        largest, least = float(values.max()), float(values.min())
-    return largest if math.isnan(largest) else max(largest, -least)
+    return stored
 
 
 def _limit(type_name: str) -> float:

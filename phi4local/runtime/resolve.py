@@ -114,7 +114,12 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
     path = installed.destination(source.name, quantization=quantization, fingerprint=fingerprint)
     make_models_folder()
     summary = convert.convert_checkpoint(
-        source.checkpoint, path, quantization, overwrite=True, progress=progress
+        source.checkpoint,
+        path,
+        quantization,
+        overwrite=True,
+        progress=progress,
+        kernels="ggml",  # `chat` and `run` compile nothing
     )
     installed.remember(
         installed.InstalledModel(
