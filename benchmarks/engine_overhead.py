@@ -10,8 +10,8 @@ Three questions, two models:
   divided by those of a bare decode loop that does not even sample.
 
 Rounds are short and alternate, so that a machine that changes its speed changes it for both. Given are the
-median
-of the pairs and the difference of the two best rounds, which other work on the machine disturbed least.
+median of the pairs, and the difference of the lower quartiles: half of the rounds on a shared machine are
+disturbed by other work, and one of the two sides is disturbed more often by chance.
 """
 
 from __future__ import annotations
@@ -137,10 +137,14 @@ def compare(path: Path, *, tokens: int, rounds: int, threads: int, sample: bool)
         "bare_seconds_per_token": [round(value, 7) for value in bare],
         "worker_seconds_per_token": [round(value, 7) for value in through],
         "median_overhead_microseconds": statistics.median((a - b) * 1e6 for a, b in pairs),
-        "best_rounds_overhead_microseconds": (min(through) - min(bare)) * 1e6,
+        "lower_quartile_overhead_microseconds": (_lower_quartile(through) - _lower_quartile(bare)) * 1e6,
         "median_speed_ratio": statistics.median(b / a for a, b in pairs),
-        "best_rounds_speed_ratio": min(bare) / min(through),
+        "lower_quartile_speed_ratio": _lower_quartile(bare) / _lower_quartile(through),
     }
+
+
+def _lower_quartile(values: list[float]) -> float:
+    return statistics.quantiles(values, n=4)[0]
 
 
 def own_microseconds_per_token(path: Path, *, tokens: int, rounds: int) -> list[float]:
