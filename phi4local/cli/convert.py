@@ -74,6 +74,5 @@ def _report(summary: ConversionSummary) -> None:
         render.notice(f"Numba's kernels could not be loaded, ggml did their work ({summary.kernel_problem})")
     if summary.missing_kernel_seconds:
         render.notice(
-            'with `pip install "phi4local[convert]"` this takes about '
-            f"{summary.missing_kernel_seconds:.0f} s less"
+            f"with `pip install numba` this takes about {summary.missing_kernel_seconds:.0f} s less"
         )

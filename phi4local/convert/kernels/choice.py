@@ -73,7 +73,7 @@ def choose(wanted: str, weights: Mapping[Work, int], threads: int) -> Choice:
             raise InvalidSettingError(
                 "kernels",
                 "is 'numba', which is not installed",
-                hint='run `pip install "phi4local[convert]"`, or choose ggml',
+                hint="run `pip install numba`, or choose ggml",
             )
         return Choice(known)
     compiled = {work for work in known if installed and cache.is_compiled(work.kernel)}
