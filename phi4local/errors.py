@@ -198,6 +198,8 @@ class ContextTooLongError(Phi4LocalError):
 class EngineError(Phi4LocalError):
     """llama.cpp could not do what was asked."""
 
+    hint = "ask again; if it repeats, try a smaller `--context`, or report it with this line"
+
 
 class LibraryMissingError(EngineError):
     """llama-cpp-python is not installed, or its shared library does not load."""

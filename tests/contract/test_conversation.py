@@ -42,6 +42,14 @@ def test_a_following_turn_evaluates_only_what_is_new(model, attempt):
     assert second.usage.reused_tokens == first.usage.prompt_tokens + first.usage.generated_tokens - 1
 
 
+def test_text_is_continued_without_a_chat_template(model):
+    bare = model.complete("Pip the fox was little and", max_tokens=3).result()
+    chat = model.chat([phi4local.Message("user", "Pip the fox was little and")], max_tokens=3).result()
+    # The template adds <|im_start|> user <|im_sep|>, <|im_end|>, and <|im_start|> assistant <|im_sep|>.
+    assert chat.finished.usage.prompt_tokens == bare.finished.usage.prompt_tokens + 7
+    assert len(bare.token_ids) == 3
+
+
 def test_a_system_message_stays_when_the_conversation_is_cleared(model):
     conversation = Conversation(model, system="You are kind.")
     say(conversation, "Hello")

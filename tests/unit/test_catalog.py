@@ -5,6 +5,7 @@ import json
 import pytest
 
 from phi4local import catalog
+from phi4local.convert import plan_conversion
 from phi4local.errors import UnknownModelError
 
 
@@ -48,6 +49,15 @@ def test_the_embedded_manifest_says_what_its_checkpoint_says():
     assert strips == {manifest.strip_whitespace_around_special_tokens}
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     assert manifest.parameters == index["metadata"]["total_parameters"]
+
+
+def test_the_embedded_manifest_names_the_pre_tokenizer_and_the_end_tokens_of_its_checkpoint():
+    manifest = catalog.find("phi4-nano")
+    folder = manifest.checkpoint_folder()
+    metadata = {entry.key: entry.value for entry in plan_conversion(folder, "Q8_0").metadata}
+    assert metadata["tokenizer.ggml.pre"] == manifest.pre
+    ends = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    assert tuple(metadata["tokenizer.ggml.tokens"][token] for token in ends) == manifest.end_tokens
 
 
 @pytest.mark.parametrize("name", catalog.model_names())
