@@ -68,13 +68,21 @@ class RowQuantizer:
             self._numba = frozenset()
             cache.forget()
 
-    def store(self, work: Work, raw: NDArray[np.uint8], row_elements: int) -> NDArray[np.uint8]:
+    def store(
+        self,
+        work: Work,
+        raw: NDArray[np.uint8],
+        row_elements: int,
+        column_weights: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.uint8]:
         """Return the rows' bytes, one after the other.
 
         Args:
-            work: source type and target type.
+            work: source type, target type, and whether there are column weights.
             raw: the rows as the checkpoint has them, all finite.
             row_elements: elements of one row.
+            column_weights: float32, (row_elements,): how much an error in each column matters, from an
+                imatrix. Finite, none below zero.
         """
         started = time.perf_counter()
         kernel = "numba" if work in self._numba else "ggml"
@@ -82,7 +90,7 @@ class RowQuantizer:
             stored = self._quantize(work, raw)
         else:
             values = widen(raw, work.source).reshape(-1, row_elements)
-            stored = quantize_rows(work.target, values).reshape(-1)
+            stored = quantize_rows(work.target, values, column_weights).reshape(-1)
         seconds = time.perf_counter() - started
         weights = raw.size // (4 if work.source == "F32" else 2)
         with self._lock:

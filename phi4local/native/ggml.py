@@ -41,12 +41,17 @@ TENSOR_TYPES = {
     "F16": TensorType(1, 1, 2),
     "BF16": TensorType(30, 1, 2),
     "Q4_0": TensorType(2, 32, 18),
+    "Q4_1": TensorType(3, 32, 20),
     "Q5_0": TensorType(6, 32, 22),
     "Q5_1": TensorType(7, 32, 24),
     "Q8_0": TensorType(8, 32, 34),
+    "Q2_K": TensorType(10, 256, 84),
+    "Q3_K": TensorType(11, 256, 110),
     "Q4_K": TensorType(12, 256, 144),
     "Q5_K": TensorType(13, 256, 176),
     "Q6_K": TensorType(14, 256, 210),
+    "IQ4_NL": TensorType(20, 32, 18),
+    "IQ4_XS": TensorType(23, 256, 136),
 }
 """The types that this project writes; none of them needs an importance matrix."""
 
@@ -70,12 +75,17 @@ def row_size_bytes(type_name: str, row_elements: int) -> int:
     return blocks * known.block_bytes
 
 
-def quantize_rows(type_name: str, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Store `rows` as `type_name`, with ggml's reference quantizer and no importance matrix.
+def quantize_rows(
+    type_name: str, rows: NDArray[np.float32], column_weights: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
+    """Store `rows` as `type_name`, with ggml's quantizer for it.
 
     Args:
         type_name: a key of `TENSOR_TYPES`.
         rows: float32, C-contiguous, (rows, elements of a row). All values must be finite.
+        column_weights: float32, C-contiguous, (elements of a row,): how much an error in each column matters,
+            an imatrix's row for this tensor. Finite, none below zero. Q8_0 and types that are not quantized
+            ignore it.
 
     Returns:
         uint8, (rows, bytes of a row). Example: Q8_0 turns (2, 64) floats into (2, 68) bytes.
@@ -89,15 +99,29 @@ def quantize_rows(type_name: str, rows: NDArray[np.float32]) -> NDArray[np.uint8
     if rows.ndim != 2 or rows.dtype != np.float32 or not rows.flags.c_contiguous:
         raise ValueError(f"expected contiguous float32 rows, got {rows.dtype} of shape {rows.shape}")
     row_count, row_elements = rows.shape
+    importance = None if column_weights is None else _checked(column_weights, row_elements).ctypes.data
     stored = np.empty((row_count, row_size_bytes(type_name, row_elements)), np.uint8)
     if row_count == 0:
         return stored
+    number, data = TENSOR_TYPES[type_name].id, stored.ctypes.data
     written = _library().ggml_quantize_chunk(
-        TENSOR_TYPES[type_name].id, rows.ctypes.data, stored.ctypes.data, 0, row_count, row_elements, None
+        number, rows.ctypes.data, data, 0, row_count, row_elements, importance
     )
     if written != stored.nbytes:
         raise ValueError(f"ggml wrote {written} bytes for {type_name}, expected {stored.nbytes}")
     return stored
+
+
+def _checked(column_weights: NDArray[np.float32], row_elements: int) -> NDArray[np.float32]:
+    import numpy as np
+
+    if column_weights.dtype != np.float32 or not column_weights.flags.c_contiguous:
+        raise ValueError(f"expected contiguous float32 column weights, got {column_weights.dtype}")
+    if column_weights.shape != (row_elements,):
+        raise ValueError(f"expected {row_elements} column weights, got shape {column_weights.shape}")
+    if not (np.isfinite(column_weights).all() and (column_weights >= 0).all()):
+        raise ValueError("column weights must be finite and not below zero")
+    return column_weights
 
 
 def library_path() -> Path:

@@ -24,10 +24,17 @@ COMPILING_SECONDS = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A kind of work in a conversion: source type and target type, such as BF16 to Q4_K."""
+    """A kind of work in a conversion, such as BF16 to Q4_K.
+
+    Attributes:
+        source: type in the checkpoint.
+        target: type in the output.
+        weighted: whether there are column weights, from an imatrix.
+    """
 
     source: str
     target: str
+    weighted: bool = False
 
     @property
     def kernel(self) -> str:
@@ -64,7 +71,7 @@ def choose(wanted: str, weights: Mapping[Work, int], threads: int) -> Choice:
     """
     if wanted not in KERNELS:
         raise InvalidSettingError("kernels", f"is {wanted!r}", hint=f"choose one of {', '.join(KERNELS)}")
-    known = frozenset(work for work in weights if work.target in SPEEDS)
+    known = frozenset(work for work in weights if work.target in SPEEDS and not work.weighted)
     if wanted == "ggml" or not known:
         return Choice(frozenset())
     installed = numba_is_installed()

@@ -45,7 +45,7 @@ def test_the_table_is_ggmls() -> None:
         assert (reader.id, reader.block_elements, reader.block_bytes) == (known.id, *block)
 
 
-@pytest.mark.parametrize("name", ["Q4_0", "Q5_0", "Q5_1", "Q8_0", "BF16", "F16", "F32"])
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "BF16", "F16", "F32"])
 def test_blocks_equal_those_of_the_gguf_package(name: str) -> None:
     """Its numpy code was written apart from ggml's C code."""
     rows = np.random.default_rng(1).standard_normal((7, 96), dtype=np.float32)
@@ -68,6 +68,46 @@ def test_rows_are_independent() -> None:
     whole = ggml.quantize_rows("Q4_K", rows)
     parts = [ggml.quantize_rows("Q4_K", rows[first : first + 2]) for first in range(0, 9, 2)]
     assert np.array_equal(whole, np.concatenate(parts))
+
+
+QUANTIZED = [name for name, kind in ggml.TENSOR_TYPES.items() if kind.block_elements > 1]
+
+
+@pytest.mark.parametrize("name", [name for name in QUANTIZED if name != "Q8_0"])
+def test_column_weights_move_the_error_to_columns_that_matter_less(name: str) -> None:
+    draw = np.random.default_rng(4)
+    rows = draw.standard_normal((64, 512), dtype=np.float32)
+    weights = (10.0 ** draw.uniform(-3, 3, 512)).astype(np.float32)
+    kind = gguf.GGMLQuantizationType[name]
+    errors = [
+        (np.square(gguf.dequantize(ggml.quantize_rows(name, rows, given), kind) - rows) * weights).sum()
+        for given in (None, weights)
+    ]
+    assert errors[1] < errors[0] * 0.9
+
+
+@pytest.mark.parametrize("name", ["Q8_0", "BF16", "F32"])
+def test_types_without_a_search_ignore_column_weights(name: str) -> None:
+    rows = np.random.default_rng(5).standard_normal((3, 64), dtype=np.float32)
+    weights = np.arange(64, dtype=np.float32)
+    assert np.array_equal(ggml.quantize_rows(name, rows, weights), ggml.quantize_rows(name, rows))
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        np.ones(128, np.float32),
+        np.ones((1, 256), np.float32),
+        np.ones(256, np.float64),
+        np.ones(512, np.float32)[::2],
+        np.full(256, np.nan, np.float32),
+        np.full(256, np.inf, np.float32),
+        np.full(256, -1, np.float32),
+    ],
+)
+def test_column_weights_that_make_no_sense(weights: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="column weights"):
+        ggml.quantize_rows("Q4_K", np.ones((2, 256), np.float32), weights)
 
 
 @pytest.mark.parametrize(
