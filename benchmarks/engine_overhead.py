@@ -71,10 +71,13 @@ class BareLoop:
 
 def bare_loop(order: dict[str, Any]) -> None:
     """In the child: answer each line, a number of tokens, with seconds per token."""
-    from phi4local.native.llama import NativeContext, NativeModel, NativeSampler
+    from phi4local.native.context import ContextShape, NativeContext
+    from phi4local.native.llama import NativeModel, NativeSampler
 
     model = NativeModel(Path(order["path"]))
-    context = NativeContext(model, context_tokens=CONTEXT_TOKENS, batch_tokens=512, threads=order["threads"])
+    context = NativeContext(
+        model, ContextShape(context_tokens=CONTEXT_TOKENS, batch_tokens=512, threads=order["threads"])
+    )
     sampler = NativeSampler([("greedy",)])
     for line in sys.stdin:
         context.forget_from(0)

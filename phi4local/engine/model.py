@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from phi4local import hardware
 from phi4local.errors import ContextTooLongError
 from phi4local.native import llama
+from phi4local.native.context import ContextShape, NativeContext
 from phi4local.prompts import TokenSegment, break_up
 from phi4local.settings import LoadSettings
 
@@ -96,13 +97,15 @@ class LoadedModel:
         settings = resolve(settings, file)
         self.native = llama.NativeModel(file.path, gpu_layers=settings.gpu_layers or 0, progress=progress)
         try:
-            self.context = llama.NativeContext(
+            self.context = NativeContext(
                 self.native,
-                context_tokens=settings.context_tokens or 0,
-                batch_tokens=BATCH_TOKENS,
-                threads=settings.threads or 1,
-                kv_type=settings.kv_type or "f16",
-                flash_attention=settings.flash_attention,
+                ContextShape(
+                    context_tokens=settings.context_tokens or 0,
+                    batch_tokens=BATCH_TOKENS,
+                    threads=settings.threads or 1,
+                    kv_type=settings.kv_type or "f16",
+                    flash_attention=settings.flash_attention,
+                ),
             )
         except BaseException:
             self.native.close()

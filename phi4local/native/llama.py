@@ -1,8 +1,8 @@
-"""libllama through llama-cpp-python's low-level bindings: model, context, sampler chain.
+"""libllama through llama-cpp-python's low-level bindings: library, model, sampler chain.
 
-The only module that imports `llama_cpp`. It translates names and checks arguments, and decides nothing.
-llama.cpp aborts the process on bad files and bad batches, so callers validate files first
-(`phi4local.gguf.validate`) and run this in the worker process (`phi4local.engine.worker`).
+Only this module imports `llama_cpp`; `native.context` builds on it. It translates names, checks arguments,
+and decides nothing. llama.cpp aborts the process on bad files and bad batches, so callers validate files
+first (`phi4local.gguf.validate`) and run this in the worker process (`phi4local.engine.worker`).
 
 Source: include/llama.h of llama.cpp 0c1e57098, as vendored in llama-cpp-python 0.3.36.
 """
@@ -20,16 +20,17 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from phi4local.errors import EngineError, InvalidSettingError, LibraryMissingError, ModelLoadError
+from phi4local.errors import LibraryMissingError, ModelLoadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from phi4local.native.context import NativeContext
+
 WARN_LEVEL, ERROR_LEVEL, CONTINUE_LEVEL = 3, 4, 5
 """ggml_log_level: warnings, errors, and the rest of the line before."""
 
-_GGML_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 _log: collections.deque[str] = collections.deque(maxlen=40)
 
 
@@ -156,93 +157,6 @@ class NativeModel:
         """Free the model. Close its contexts first."""
         if self.handle:
             self._api.llama_model_free(self.handle)
-            self.handle = None
-
-
-class NativeContext:
-    """KV cache and compute buffers of one model.
-
-    Args:
-        model: the loaded model; must outlive the context.
-        context_tokens: cells of the KV cache.
-        batch_tokens: most tokens in one `decode`.
-        threads: CPU threads.
-        kv_type: element type of the cache, one of `settings.KV_TYPES`.
-        flash_attention: on, off, or `None` to let llama.cpp choose.
-
-    Raises:
-        EngineError: llama.cpp could not make the context, usually for lack of memory.
-    """
-
-    def __init__(
-        self,
-        model: NativeModel,
-        *,
-        context_tokens: int,
-        batch_tokens: int,
-        threads: int,
-        kv_type: str = "f16",
-        flash_attention: bool | None = None,
-    ) -> None:
-        self._api = api = bindings()
-        parameters = api.llama_context_default_params()
-        parameters.n_ctx = context_tokens
-        parameters.n_batch = parameters.n_ubatch = min(batch_tokens, context_tokens)
-        parameters.n_threads = parameters.n_threads_batch = threads
-        parameters.type_k = parameters.type_v = _GGML_TYPE[kv_type]
-        parameters.flash_attn_type = -1 if flash_attention is None else int(flash_attention)
-        parameters.n_seq_max = 1
-        parameters.n_outputs_max = 1  # one row of logits, not one for each token of a batch
-        parameters.no_perf = True
-        self.handle = api.llama_init_from_model(model.handle, parameters)
-        if not self.handle:
-            raise EngineError(
-                f"llama.cpp cannot make a context of {context_tokens:,} tokens: {last_log_line()}",
-                hint="try a smaller `--context` or another `--kv` type",
-            )
-        self.memory = api.llama_get_memory(self.handle)
-        self.context_tokens: int = api.llama_n_ctx(self.handle)
-        self.batch_tokens: int = parameters.n_batch
-        self._batch = api.llama_batch_init(self.batch_tokens, 0, 1)
-        for i in range(self.batch_tokens):
-            self._batch.n_seq_id[i] = 1
-            self._batch.seq_id[i][0] = 0
-        # Each access through the structure makes a new pointer object; a step needs three of them.
-        self._ids, self._positions, self._wanted = self._batch.token, self._batch.pos, self._batch.logits
-
-    def decode(self, tokens: Sequence[int], position: int) -> None:
-        """Evaluate `tokens` at `position` and the places after it; logits come for the last one.
-
-        Raises:
-            InvalidSettingError: no tokens, or more than `batch_tokens` (llama.cpp would abort).
-            EngineError: llama.cpp returned an error.
-        """
-        count = len(tokens)
-        if not 0 < count <= self.batch_tokens:
-            raise InvalidSettingError("batch", f"has {count} tokens; it must have 1 to {self.batch_tokens}")
-        self._batch.n_tokens = count
-        for i, token in enumerate(tokens):
-            self._ids[i] = token
-            self._positions[i] = position + i
-            self._wanted[i] = 0
-        self._wanted[count - 1] = 1
-        code = self._api.llama_decode(self.handle, self._batch)
-        if code:
-            raise EngineError(f"llama.cpp could not evaluate {count} tokens (code {code}): {last_log_line()}")
-
-    def logits(self) -> Any:  # noqa: ANN401 - POINTER(c_float)
-        """Return a pointer to the last token's logits, float32, `(vocab,)`; valid until the next decode."""
-        return self._api.llama_get_logits_ith(self.handle, -1)
-
-    def forget_from(self, position: int) -> None:
-        """Drop the cached tokens at `position` and after it."""
-        self._api.llama_memory_seq_rm(self.memory, 0, position, -1)
-
-    def close(self) -> None:
-        """Free the cache and the buffers."""
-        if self.handle:
-            self._api.llama_batch_free(self._batch)
-            self._api.llama_free(self.handle)
             self.handle = None
 
 
