@@ -72,7 +72,8 @@ class BareLoop:
 def bare_loop(order: dict[str, Any]) -> None:
     """In the child: answer each line, a number of tokens, with seconds per token."""
     from phi4local.native.context import ContextShape, NativeContext
-    from phi4local.native.llama import NativeModel, NativeSampler
+    from phi4local.native.llama import NativeModel
+    from phi4local.native.sampler import NativeSampler
 
     model = NativeModel(Path(order["path"]))
     context = NativeContext(

@@ -108,16 +108,34 @@ class LoadSettings(_Settings):
 class SamplingSettings(_Settings):
     """How the next token is chosen from the logits. `None` takes the manifest's value.
 
+    The fields stand in the order in which llama.cpp applies them; `docs/sampling.md` explains each one.
+
     Attributes:
-        temperature: 0 takes the most likely token every time; higher is more varied.
-        top_k: keep the k most likely tokens; 0 keeps all.
-        top_p: keep the smallest set whose probabilities sum to p (nucleus sampling).
-        min_p: drop tokens less likely than p times the most likely one.
+        logit_bias: token id → number added to its logit; -100 forbids the token. Kept as sorted pairs.
         repeat_penalty: divide the logits of recent tokens by this; 1 is off.
         frequency_penalty: subtract this for every recent occurrence of a token; 0 is off.
         presence_penalty: subtract this once for every token that occurred recently; 0 is off.
         penalty_last_tokens: how many tokens count as recent.
+        dry_multiplier: strength of the penalty on repeated phrases (DRY); 0 is off.
+        dry_base: how fast that penalty grows with each repeated token.
+        dry_allowed_length: repeated phrases shorter than this many tokens are free.
+        dry_last_tokens: how many tokens are searched for repeated phrases.
+        dry_sequence_breakers: texts that no repeated phrase reaches across.
+        top_n_sigma: drop tokens more than n standard deviations below the best logit; 0 is off.
+        top_k: keep the k most likely tokens; 0 keeps all.
+        typical_p: keep the most typical tokens whose probabilities sum to p; 1 is off.
+        top_p: keep the smallest set whose probabilities sum to p (nucleus sampling); 1 is off.
+        min_p: drop tokens less likely than p times the most likely one; 0 is off.
+        xtc_probability: how often the likeliest choices are excluded (XTC); 0 is off.
+        xtc_threshold: of the tokens at least this likely, XTC leaves only the last; above 0.5 is off.
+        temperature: 0 takes the most likely token every time; higher is more varied.
+        dynamic_temperature_range: let the temperature vary by this much both ways; 0 is off.
+        dynamic_temperature_exponent: how the model's uncertainty becomes a temperature in that range.
+        mirostat: 1 or 2 aims at a constant surprise, instead of penalties and all of the filters above.
+        mirostat_tau: the surprise aimed at, in bits for each token.
+        mirostat_eta: how fast mirostat corrects itself.
         seed: number that makes random choices repeatable.
+        logprobs: report log-probabilities, of the chosen token and of this many likely ones.
         stop: texts that end the answer; they are not part of it.
 
     Example: `SamplingSettings(temperature=0.7, top_p=0.95, seed=1)`.
@@ -126,41 +144,127 @@ class SamplingSettings(_Settings):
         InvalidSettingError: a value outside its range.
     """
 
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
+    logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] | None = None
     repeat_penalty: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     penalty_last_tokens: int | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_last_tokens: int | None = None
+    dry_sequence_breakers: tuple[str, ...] | None = None
+    top_n_sigma: float | None = None
+    top_k: int | None = None
+    typical_p: float | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    temperature: float | None = None
+    dynamic_temperature_range: float | None = None
+    dynamic_temperature_exponent: float | None = None
+    mirostat: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
     seed: int | None = None
+    logprobs: int | None = None
     stop: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _require("temperature", self.temperature, low=0, high=100)
-        _require_whole("top_k", self.top_k, low=0, high=2**31 - 1)
-        _require("top_p", self.top_p, low=0, high=1)
-        _require("min_p", self.min_p, low=0, high=1)
-        _require("repeat_penalty", self.repeat_penalty, low=0.01, high=100)
-        _require("frequency_penalty", self.frequency_penalty, low=-100, high=100)
-        _require("presence_penalty", self.presence_penalty, low=-100, high=100)
-        _require_whole("penalty_last_tokens", self.penalty_last_tokens, low=0, high=2**20)
-        _require_whole("seed", self.seed, low=0, high=2**32 - 1)
-        stop = () if self.stop is None else self.stop
-        if not isinstance(stop, tuple) or not all(isinstance(text, str) and text for text in stop):
-            raise InvalidSettingError("stop", f"is {self.stop!r}; it must be texts that are not empty")
+        for name, (low, high) in _SAMPLING_RANGES.items():
+            _require(name, getattr(self, name), low=low, high=high)
+        for name, (low, high) in _WHOLE_SAMPLING_RANGES.items():
+            _require_whole(name, getattr(self, name), low=low, high=high)
+        for name in ("stop", "dry_sequence_breakers"):
+            _require_texts(name, getattr(self, name))
+        if self.logit_bias is not None:
+            object.__setattr__(self, "logit_bias", _bias_pairs(self.logit_bias))
+
+
+_SAMPLING_RANGES = {
+    "repeat_penalty": (0.01, 100),
+    "frequency_penalty": (-100, 100),
+    "presence_penalty": (-100, 100),
+    "dry_multiplier": (0, 100),
+    "dry_base": (1, 100),
+    "top_n_sigma": (0, 100),
+    "typical_p": (0, 1),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "xtc_probability": (0, 1),
+    "xtc_threshold": (0, 1),
+    "temperature": (0, 100),
+    "dynamic_temperature_range": (0, 100),
+    "dynamic_temperature_exponent": (0, 100),
+    "mirostat_tau": (0, 100),
+    "mirostat_eta": (0, 1),
+}
+_WHOLE_SAMPLING_RANGES = {
+    "penalty_last_tokens": (0, 2**20),
+    "dry_allowed_length": (1, 2**20),
+    "dry_last_tokens": (0, 2**20),
+    "top_k": (0, 2**31 - 1),
+    "mirostat": (0, 2),
+    "seed": (0, 2**32 - 1),
+    "logprobs": (0, 100),
+}
+MAX_BIASED_TOKENS = 1024
+"""Far fewer than a vocabulary, so that no request can forbid every token."""
+MAX_BREAKERS = 32
+"""llama.cpp compares each with the whole vocabulary when a request starts: 10 ms for 100,352 tokens."""
+FORBIDDING_BIAS = -100.0
+"""The bias that forbids a token outright, as in OpenAI's interface."""
+
+
+def _require_texts(setting: str, value: tuple[str, ...] | None) -> None:
+    texts = () if value is None else value
+    if not isinstance(texts, tuple) or not all(isinstance(text, str) and text for text in texts):
+        raise InvalidSettingError(setting, f"is {value!r}; it must be texts that are not empty")
+    if setting == "dry_sequence_breakers" and len(texts) > MAX_BREAKERS:
+        raise InvalidSettingError(setting, f"has {len(texts)} texts; {MAX_BREAKERS} are the most")
+
+
+def _bias_pairs(value: Any) -> tuple[tuple[int, float], ...]:  # noqa: ANN401 - JSON has text for numbers
+    """Return a bias as sorted pairs. Example: `{"7": -100, 3: 1}` → `((3, 1.0), (7, -100.0))`."""
+    try:
+        pairs = {int(token): float(bias) for token, bias in dict(value).items()}
+    except (TypeError, ValueError):
+        raise InvalidSettingError("logit_bias", "must map token ids to numbers") from None
+    if len(pairs) > MAX_BIASED_TOKENS:
+        raise InvalidSettingError(
+            "logit_bias", f"has {len(pairs):,} tokens; {MAX_BIASED_TOKENS:,} are the most"
+        )
+    for token, bias in pairs.items():
+        _require_whole("logit_bias", token, low=0, high=2**31 - 1)
+        _require("logit_bias", bias, low=FORBIDDING_BIAS, high=-FORBIDDING_BIAS)
+    return tuple(sorted(pairs.items()))
 
 
 DEFAULT_SAMPLING = SamplingSettings(
-    temperature=0.8,
-    top_k=40,
-    top_p=0.95,
-    min_p=0.05,
+    logit_bias=(),
     repeat_penalty=1.0,
     frequency_penalty=0.0,
     presence_penalty=0.0,
     penalty_last_tokens=64,
+    dry_multiplier=0.0,
+    dry_base=1.75,
+    dry_allowed_length=2,
+    dry_last_tokens=64,
+    dry_sequence_breakers=("\n", ":", '"', "*"),
+    top_n_sigma=0.0,
+    top_k=40,
+    typical_p=1.0,
+    top_p=0.95,
+    min_p=0.05,
+    xtc_probability=0.0,
+    xtc_threshold=0.1,
+    temperature=0.8,
+    dynamic_temperature_range=0.0,
+    dynamic_temperature_exponent=1.0,
+    mirostat=0,
+    mirostat_tau=5.0,
+    mirostat_eta=0.1,
     stop=(),
 )
 """llama.cpp's own defaults (common/common.h, common_params_sampling); a manifest's values come first."""

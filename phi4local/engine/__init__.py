@@ -4,7 +4,17 @@
 bench use: a crash of the library becomes an error line. Nothing heavy is imported until one is opened.
 """
 
-from phi4local.engine.events import Completion, Event, Finished, Request, Text, Timings, Usage
+from phi4local.engine.events import Completion, Event, Finished, Request, Text, Timings, TokenLogprob, Usage
 from phi4local.engine.generation import Generation
 
-__all__ = ["Completion", "Event", "Finished", "Generation", "Request", "Text", "Timings", "Usage"]
+__all__ = [
+    "Completion",
+    "Event",
+    "Finished",
+    "Generation",
+    "Request",
+    "Text",
+    "Timings",
+    "TokenLogprob",
+    "Usage",
+]

@@ -40,15 +40,34 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """How likely the model found a token: natural logarithms of probabilities.
+
+    They are of the model's own distribution (log-softmax of its logits), before bias, penalties, temperature
+    and every other setting, so that they can be compared between requests.
+
+    Attributes:
+        token: id of the chosen token.
+        logprob: its log-probability; -0.1 is a probability of 0.9.
+        top: ids and log-probabilities of the likeliest tokens, best first, as many as were asked for.
+    """
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """New text. A character is never split; `token_ids` are the tokens since the last event.
 
     The text of a token may come one event later than its id, when it ends in half a character or could be
-    the beginning of a stop text.
+    the beginning of a stop text. `logprobs` has one entry for each token when the settings ask for them.
     """
 
     delta: str
     token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,3 +125,4 @@ class Completion:
     text: str
     token_ids: tuple[int, ...]
     finished: Finished
+    logprobs: tuple[TokenLogprob, ...] | None = None

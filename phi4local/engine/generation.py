@@ -6,7 +6,7 @@ import queue
 import time
 from typing import TYPE_CHECKING, Self
 
-from phi4local.engine.events import Completion, Event, Finished, Text
+from phi4local.engine.events import Completion, Event, Finished, Text, TokenLogprob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -52,11 +52,18 @@ class Generation:
         """
         texts: list[str] = []
         token_ids: list[int] = []
+        logprobs: list[TokenLogprob] = []
         for event in self:
             if isinstance(event, Finished):
-                return Completion(text="".join(texts), token_ids=tuple(token_ids), finished=event)
+                return Completion(
+                    text="".join(texts),
+                    token_ids=tuple(token_ids),
+                    finished=event,
+                    logprobs=tuple(logprobs) or None,
+                )
             texts.append(event.delta)
             token_ids += event.token_ids
+            logprobs += event.logprobs or ()
         raise RuntimeError("the generation was consumed before")
 
     def __iter__(self) -> Iterator[Event]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING
 
 from phi4local.engine.events import Finished, FinishReason, Text, Timings, Usage
-from phi4local.engine.sampling import chain_steps, uses_penalties
+from phi4local.engine.sampling import TokenChooser
 from phi4local.engine.text import TextStream
-from phi4local.errors import ContextTooLongError, InvalidSettingError, NonFiniteLogitsError
-from phi4local.native.llama import NativeSampler
+from phi4local.errors import ContextTooLongError, InvalidSettingError
 from phi4local.settings import DEFAULT_SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phi4local.engine.events import Event, Request
+    from phi4local.engine.events import Event, Request, TokenLogprob
     from phi4local.engine.model import LoadedModel
 
 EMIT_SECONDS = 0.008
@@ -52,10 +50,7 @@ class Sequence:
         self._max_tokens = min(room, request.max_tokens or room)
         sampling = request.sampling.filled_from(DEFAULT_SAMPLING)
         self._text = TextStream(sampling.stop or ())
-        self._sampler = NativeSampler(chain_steps(sampling, vocabulary_tokens=model.native.vocabulary_tokens))
-        if uses_penalties(sampling):
-            for token in self.prompt[-(sampling.penalty_last_tokens or 0) :]:
-                self._sampler.accept(token)
+        self._chooser = TokenChooser(model.native, sampling, self.prompt)
         # A seed promises the same answer again. Sums of floats depend on how a prompt is cut into steps,
         # so a seeded prompt is evaluated whole and in steps of one size.
         self.repeatable = sampling.seed is not None
@@ -63,6 +58,7 @@ class Sequence:
         self.reused_tokens = 0
         self._pending_text: list[str] = []
         self._pending_ids: list[int] = []
+        self._pending_logprobs: list[TokenLogprob] = []
         self._started = self._first = self._last = self._emitted = time.perf_counter()
 
     def take_token(self) -> FinishReason | None:
@@ -71,16 +67,16 @@ class Sequence:
         Raises:
             NonFiniteLogitsError: the chosen token's logit is NaN or infinite.
         """
-        token = self._sampler.sample(self._model.context)
+        choice = self._chooser.choose(self._model.context)
+        token = choice.token
         self._last = now = time.perf_counter()
         if not self.generated:
             self._first = now
         self.generated.append(token)
         self._pending_ids.append(token)
+        if choice.logprob is not None:
+            self._pending_logprobs.append(choice.logprob)
         piece = self._model.piece(token)
-        # NaN anywhere in the weights makes every logit NaN; looking at one of them costs nothing.
-        if not math.isfinite(self._model.context.logits()[token]):
-            raise NonFiniteLogitsError(len(self.prompt) + len(self.generated))
         if piece is None and not self._ignore_end:
             return "stop"
         self._pending_text.append(self._text.feed(piece or b""))
@@ -108,12 +104,14 @@ class Sequence:
         self._emit(Finished(reason=reason, usage=usage, timings=timings))
 
     def close(self) -> None:
-        """Free the sampler chain."""
-        self._sampler.close()
+        """Free the samplers."""
+        self._chooser.close()
 
     def _flush(self) -> None:
         if self._pending_ids:
-            self._emit(Text("".join(self._pending_text), tuple(self._pending_ids)))
+            logprobs = tuple(self._pending_logprobs) or None
+            self._emit(Text("".join(self._pending_text), tuple(self._pending_ids), logprobs))
             self._pending_text.clear()
             self._pending_ids.clear()
+            self._pending_logprobs.clear()
         self._emitted = self._last

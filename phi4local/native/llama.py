@@ -1,6 +1,6 @@
-"""libllama through llama-cpp-python's low-level bindings: library, model, sampler chain.
+"""libllama through llama-cpp-python's low-level bindings: library and model.
 
-Only this module imports `llama_cpp`; `native.context` builds on it. It translates names, checks arguments,
+Only this module imports `llama_cpp`; the others in `native` build on it. It translates names, checks arguments,
 and decides nothing. llama.cpp aborts the process on bad files and bad batches, so callers validate files
 first (`phi4local.gguf.validate`) and run this in the worker process (`phi4local.engine.worker`).
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phi4local.native.context import NativeContext
+    from phi4local.native.sampler import NativeSampler
 
 WARN_LEVEL, ERROR_LEVEL, CONTINUE_LEVEL = 3, 4, 5
 """ggml_log_level: warnings, errors, and the rest of the line before."""
@@ -157,37 +158,6 @@ class NativeModel:
         """Free the model. Close its contexts first."""
         if self.handle:
             self._api.llama_model_free(self.handle)
-            self.handle = None
-
-
-class NativeSampler:
-    """A chain of llama.cpp's samplers; `sample` runs it over the newest logits.
-
-    Args:
-        steps: names of `llama_sampler_init_*` functions with their arguments, in order.
-
-    Example: `NativeSampler([("top_k", 40), ("temp", 0.8), ("dist", 1)])`.
-    """
-
-    def __init__(self, steps: Sequence[tuple[Any, ...]]) -> None:
-        self._api = api = bindings()
-        self.handle = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        for name, *arguments in steps:
-            link = getattr(api, f"llama_sampler_init_{name}")(*arguments)
-            api.llama_sampler_chain_add(self.handle, link)
-
-    def sample(self, context: NativeContext) -> int:
-        """Choose a token from the newest logits and remember it for the penalties."""
-        return int(self._api.llama_sampler_sample(self.handle, context.handle, -1))
-
-    def accept(self, token: int) -> None:
-        """Remember a token that was not sampled, such as one of the prompt."""
-        self._api.llama_sampler_accept(self.handle, token)
-
-    def close(self) -> None:
-        """Free the chain."""
-        if self.handle:
-            self._api.llama_sampler_free(self.handle)
             self.handle = None
 
 

@@ -1,5 +1,7 @@
 """Settings are validated once, and an unset field means that somebody else decides."""
 
+import json
+
 import pytest
 
 from phi4local.errors import InvalidSettingError
@@ -23,6 +25,19 @@ from phi4local.settings import DEFAULT_SAMPLING, LoadSettings, SamplingSettings
         (SamplingSettings, {"repeat_penalty": 0}, "repeat_penalty"),
         (SamplingSettings, {"stop": ("",)}, "stop"),
         (SamplingSettings, {"stop": "text"}, "stop"),
+        (SamplingSettings, {"dry_base": 0.9}, "dry_base"),
+        (SamplingSettings, {"dry_sequence_breakers": ("x",) * 33}, "dry_sequence_breakers"),
+        (SamplingSettings, {"typical_p": -0.1}, "typical_p"),
+        (SamplingSettings, {"xtc_probability": 2}, "xtc_probability"),
+        (SamplingSettings, {"mirostat": 3}, "mirostat"),
+        (SamplingSettings, {"mirostat": 1.0}, "mirostat"),
+        (SamplingSettings, {"logprobs": -1}, "logprobs"),
+        (SamplingSettings, {"logit_bias": {1: 101}}, "logit_bias"),
+        (SamplingSettings, {"logit_bias": {1: float("nan")}}, "logit_bias"),
+        (SamplingSettings, {"logit_bias": {-1: 1}}, "logit_bias"),
+        (SamplingSettings, {"logit_bias": {"a": 1}}, "logit_bias"),
+        (SamplingSettings, {"logit_bias": 5}, "logit_bias"),
+        (SamplingSettings, {"logit_bias": dict.fromkeys(range(1025), 1)}, "logit_bias"),
     ],
 )
 def test_a_value_outside_its_range_names_the_setting(cls, values, name):
@@ -44,5 +59,13 @@ def test_unset_fields_are_filled_and_set_ones_kept():
 
 
 def test_a_mapping_survives_the_way_through_json():
-    settings = SamplingSettings(temperature=0.5, stop=("a", "b"), seed=3)
+    settings = SamplingSettings(temperature=0.5, stop=("a", "b"), seed=3, logit_bias={9: 1, 2: -100})
     assert SamplingSettings.from_mapping(settings.to_mapping()) == settings
+    assert SamplingSettings.from_mapping(json.loads(json.dumps(settings.to_mapping()))) == settings
+
+
+def test_a_bias_is_sorted_pairs_whatever_it_came_as():
+    pairs = ((2, -100.0), (9, 1.0))
+    assert SamplingSettings(logit_bias={9: 1, 2: -100}).logit_bias == pairs
+    assert SamplingSettings.from_mapping({"logit_bias": {"9": 1, "2": -100}}).logit_bias == pairs
+    assert hash(SamplingSettings(logit_bias={2: 1})) == hash(SamplingSettings(logit_bias=((2, 1.0),)))

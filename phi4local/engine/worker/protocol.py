@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from phi4local import errors
-from phi4local.engine.events import Finished, Request, Text, Timings, Usage
+from phi4local.engine.events import Finished, Request, Text, Timings, TokenLogprob, Usage
 from phi4local.engine.model import ModelFacts, ModelFile
 from phi4local.prompts import Segment, TextSegment, TokenSegment
 from phi4local.settings import LoadSettings, SamplingSettings
@@ -131,7 +131,10 @@ def facts_from_json(data: dict[str, Any]) -> ModelFacts:
 def event_to_json(event: Text | Finished) -> dict[str, Any]:
     """Return an event as JSON values."""
     if isinstance(event, Text):
-        return {"type": "text", "delta": event.delta, "token_ids": event.token_ids}
+        message = {"type": "text", "delta": event.delta, "token_ids": event.token_ids}
+        if event.logprobs is not None:
+            message["logprobs"] = [(item.token, item.logprob, item.top) for item in event.logprobs]
+        return message
     usage, timings = event.usage, event.timings
     return {
         "type": "finished",
@@ -144,7 +147,7 @@ def event_to_json(event: Text | Finished) -> dict[str, Any]:
 def event_from_json(data: dict[str, Any]) -> Text | Finished:
     """Undo `event_to_json`."""
     if data["type"] == "text":
-        return Text(data["delta"], tuple(data["token_ids"]))
+        return Text(data["delta"], tuple(data["token_ids"]), _logprobs_from_json(data.get("logprobs")))
     prompt, reused, generated = data["usage"]
     prompt_seconds, generation_seconds = data["timings"]
     return Finished(
@@ -152,6 +155,12 @@ def event_from_json(data: dict[str, Any]) -> Text | Finished:
         usage=Usage(prompt_tokens=prompt, reused_tokens=reused, generated_tokens=generated),
         timings=Timings(prompt_seconds=prompt_seconds, generation_seconds=generation_seconds),
     )
+
+
+def _logprobs_from_json(data: list[list[Any]] | None) -> tuple[TokenLogprob, ...] | None:
+    if data is None:
+        return None
+    return tuple(TokenLogprob(token, logprob, tuple(map(tuple, top))) for token, logprob, top in data)
 
 
 def error_to_json(error: BaseException) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phi4local import errors
-from phi4local.engine import Finished, Request, Text, Timings, Usage
+from phi4local.engine import Finished, Request, Text, Timings, TokenLogprob, Usage
 from phi4local.engine.worker import protocol
 from phi4local.prompts import TextSegment, TokenSegment
 from phi4local.settings import SamplingSettings
@@ -20,7 +20,7 @@ REQUEST = Request(
         TextSegment("é\x00", special=False),
         TokenSegment((1, 2)),
     ),
-    sampling=SamplingSettings(temperature=0.5, stop=("a", "b")),
+    sampling=SamplingSettings(temperature=0.5, stop=("a", "b"), logit_bias={7: -100, 3: 0.5}, logprobs=2),
     max_tokens=7,
     ignore_end=True,
 )
@@ -42,7 +42,15 @@ def test_a_request_arrives_as_it_was():
     assert protocol.request_from_json(through_json(protocol.request_to_json(REQUEST))) == REQUEST
 
 
-@pytest.mark.parametrize("event", [Text("é漢", (1, 2)), Text("", ()), FINISHED])
+@pytest.mark.parametrize(
+    "event",
+    [
+        Text("é漢", (1, 2)),
+        Text("", ()),
+        Text("a", (1,), (TokenLogprob(1, -0.5, ((1, -0.5), (4, -2.0))),)),
+        FINISHED,
+    ],
+)
 def test_an_event_arrives_as_it_was(event):
     assert protocol.event_from_json(through_json(protocol.event_to_json(event))) == event
 

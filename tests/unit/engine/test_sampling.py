@@ -1,6 +1,6 @@
 """Settings become llama.cpp's chain, in llama.cpp's order."""
 
-from phi4local.engine.sampling import chain_steps, uses_penalties
+from phi4local.engine.sampling.chain import chain_steps, uses_penalties
 from phi4local.settings import DEFAULT_SAMPLING, SamplingSettings
 
 
@@ -18,13 +18,13 @@ def test_the_default_order_is_llama_cpps():
         "top_k",
         "top_p",
         "min_p",
-        "temp",
+        "temp_ext",
         "dist",
     ]
 
 
 def test_steps_that_change_nothing_are_left_out():
-    assert names(SamplingSettings(top_k=0, top_p=1, min_p=0)) == ["temp", "dist"]
+    assert names(SamplingSettings(top_k=0, top_p=1, min_p=0)) == ["temp_ext", "dist"]
 
 
 def test_penalties_count_only_when_they_do_something():
@@ -34,4 +34,6 @@ def test_penalties_count_only_when_they_do_something():
 
 
 def test_a_seed_reaches_the_choice():
-    assert chain_steps(SamplingSettings(temperature=1, seed=7), vocabulary_tokens=10)[-1] == ("dist", 7)
+    assert chain_steps(
+        SamplingSettings(temperature=1, seed=7).filled_from(DEFAULT_SAMPLING), vocabulary_tokens=10
+    )[-1] == ("dist", 7)

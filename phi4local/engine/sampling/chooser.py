@@ -1,0 +1,84 @@
+"""One request's choices of tokens: llama.cpp's samplers, and log-probabilities on demand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phi4local.engine.sampling.chain import chain_steps, remembered_tokens
+from phi4local.errors import InvalidSettingError, NonFiniteLogitsError
+from phi4local.native.sampler import NativeSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phi4local.engine.events import TokenLogprob
+    from phi4local.native.context import NativeContext
+    from phi4local.native.llama import NativeModel
+    from phi4local.settings import SamplingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen token, with its log-probability when the settings ask for it."""
+
+    token: int
+    logprob: TokenLogprob | None = None
+
+
+class TokenChooser:
+    """Choose token after token for one request.
+
+    Args:
+        native: the model whose logits are looked at.
+        sampling: settings without unset fields.
+        prompt: token ids of the prompt; the penalties count its newest tokens.
+
+    Raises:
+        InvalidSettingError: `logit_bias` names a token that the vocabulary does not have.
+    """
+
+    def __init__(self, native: NativeModel, sampling: SamplingSettings, prompt: Sequence[int]) -> None:
+        self._tokens = native.vocabulary_tokens
+        _check_bias(sampling, self._tokens)
+        self._place = len(prompt)
+        self._alternatives = sampling.logprobs
+        self._sampler = NativeSampler(chain_steps(sampling, vocabulary_tokens=self._tokens), native)
+        remembered = remembered_tokens(sampling)
+        for token in prompt[-remembered:] if remembered else ():
+            self._sampler.accept(token)
+
+    def choose(self, context: NativeContext, row: int = -1) -> Choice:
+        """Choose the next token from a row of the newest logits, and remember it for the penalties.
+
+        Args:
+            context: its `decode` has just finished.
+            row: place in the batch of the token whose logits count; -1 is the last one.
+
+        Raises:
+            NonFiniteLogitsError: the chosen token's logit is NaN or infinite.
+        """
+        token = self._sampler.sample(context, row)
+        self._place += 1
+        logits = context.logits(row)
+        # NaN anywhere in the weights makes every logit NaN; looking at one of them costs nothing.
+        if not math.isfinite(logits[token]):
+            raise NonFiniteLogitsError(self._place)
+        if self._alternatives is None:
+            return Choice(token)
+        from phi4local.engine.sampling.logprobs import token_logprob
+
+        return Choice(token, token_logprob(logits, self._tokens, token, self._alternatives))
+
+    def close(self) -> None:
+        """Free llama.cpp's samplers."""
+        self._sampler.close()
+
+
+def _check_bias(sampling: SamplingSettings, vocabulary_tokens: int) -> None:
+    for token in dict(sampling.logit_bias or ()):
+        if token >= vocabulary_tokens:
+            raise InvalidSettingError(
+                "logit_bias", f"names token {token:,}; the model has {vocabulary_tokens:,} tokens"
+            )
