@@ -1,8 +1,8 @@
 """libllama through llama-cpp-python's low-level bindings: library and model.
 
-Only this module imports `llama_cpp`; the others in `native` build on it. It translates names, checks arguments,
-and decides nothing. llama.cpp aborts the process on bad files and bad batches, so callers validate files
-first (`phi4local.gguf.validate`) and run this in the worker process (`phi4local.engine.worker`).
+Only this module imports `llama_cpp`; the others in `native` build on it. It translates names, checks
+arguments, and decides nothing. llama.cpp aborts the process on bad files and bad batches, so callers validate
+files first (`phi4local.gguf.validate`) and run this in the worker process (`phi4local.engine.worker`).
 
 Source: include/llama.h of llama.cpp 0c1e57098, as vendored in llama-cpp-python 0.3.36.
 """
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from phi4local.errors import LibraryMissingError, ModelLoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from phi4local.native.context import NativeContext
