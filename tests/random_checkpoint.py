@@ -36,6 +36,15 @@ class Size:
     vocabulary: str = "small"  # or "nano", the 8,192 tokens of models/phi4-nano
     context: int = 512
     tied: bool = False
+    layout: str = "phi3"  # or "llama": q, k, v, gate and up are tensors of their own
+    rotary_share: float = 1.0
+    original_context: int = 0  # with another context than this one, positions are stretched by LongRoPE
+    sliding_window: int | None = None
+
+    @property
+    def rotary_pairs(self) -> int:
+        """Pairs of elements of a head that are rotated."""
+        return int(self.hidden // self.heads * self.rotary_share) // 2
 
 
 def write_random_checkpoint(
@@ -57,9 +66,9 @@ def write_random_checkpoint(
 
 
 def config(size: Size, vocabulary_tokens: int) -> dict[str, Any]:
-    """Return a config.json as transformers writes it for Phi3ForCausalLM."""
+    """Return a config.json as transformers 4 writes it."""
     end, stop, pad = (vocabulary_tokens - len(SPECIAL_TOKENS) + place for place in (0, 2, 4))
-    return {
+    values = {
         "architectures": ["Phi3ForCausalLM"],
         "attention_bias": False,
         "bos_token_id": end,
@@ -72,15 +81,32 @@ def config(size: Size, vocabulary_tokens: int) -> dict[str, Any]:
         "num_attention_heads": size.heads,
         "num_hidden_layers": size.layers,
         "num_key_value_heads": size.kv_heads,
-        "original_max_position_embeddings": size.context,
+        "original_max_position_embeddings": size.original_context or size.context,
         "pad_token_id": pad,
         "rms_norm_eps": 1e-05,
         "rope_scaling": None,
         "rope_theta": 250000.0,
-        "sliding_window": None,
+        "sliding_window": size.sliding_window,
         "tie_word_embeddings": size.tied,
         "torch_dtype": "bfloat16",
         "vocab_size": vocabulary_tokens,
+    }
+    if size.rotary_share != 1.0:
+        values["partial_rotary_factor"] = size.rotary_share
+    if size.original_context:
+        values["rope_scaling"] = {"type": "longrope", **long_rope_tables(size.rotary_pairs)}
+    if size.layout == "llama":
+        for key in ("original_max_position_embeddings", "sliding_window"):
+            del values[key]
+        values |= {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "mlp_bias": False}
+    return values
+
+
+def long_rope_tables(pairs: int) -> dict[str, list[float]]:
+    """Return LongRoPE's two tables for `pairs` rotated pairs: growing factors, as the published ones are."""
+    return {
+        "long_factor": [round(1.0 + 31.0 * (pair / pairs) ** 2, 4) for pair in range(pairs)],
+        "short_factor": [round(1.0 + 0.5 * pair / pairs, 4) for pair in range(pairs)],
     }
 
 
@@ -92,10 +118,16 @@ def shapes(size: Size, vocabulary_tokens: int) -> dict[str, tuple[int, ...]]:
         at = f"model.layers.{layer}."
         found[at + "input_layernorm.weight"] = (size.hidden,)
         found[at + "mlp.down_proj.weight"] = (size.hidden, size.feed_forward)
-        found[at + "mlp.gate_up_proj.weight"] = (2 * size.feed_forward, size.hidden)
+        if size.layout == "llama":
+            for name in ("gate", "up"):
+                found[f"{at}mlp.{name}_proj.weight"] = (size.feed_forward, size.hidden)
+            for name, heads in (("q", size.heads), ("k", size.kv_heads), ("v", size.kv_heads)):
+                found[f"{at}self_attn.{name}_proj.weight"] = (heads * head, size.hidden)
+        else:
+            found[at + "mlp.gate_up_proj.weight"] = (2 * size.feed_forward, size.hidden)
+            found[at + "self_attn.qkv_proj.weight"] = ((size.heads + 2 * size.kv_heads) * head, size.hidden)
         found[at + "post_attention_layernorm.weight"] = (size.hidden,)
         found[at + "self_attn.o_proj.weight"] = (size.hidden, size.hidden)
-        found[at + "self_attn.qkv_proj.weight"] = ((size.heads + 2 * size.kv_heads) * head, size.hidden)
     found["model.norm.weight"] = (size.hidden,)
     if not size.tied:
         found["lm_head.weight"] = (vocabulary_tokens, size.hidden)

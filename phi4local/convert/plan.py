@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 from phi4local.convert import writer
 from phi4local.convert.architectures import read_architecture
-from phi4local.convert.architectures.phi3 import GGUF_NAME, ExpectedTensor, Phi3
+from phi4local.convert.architectures.phi3 import GGUF_NAME, Phi3
 from phi4local.convert.checkpoint import Checkpoint, open_checkpoint
 from phi4local.convert.metadata import MetadataEntry, general, model_name
+from phi4local.convert.sources import ConfigTensor, JoinedTensor, match
 from phi4local.convert.strict_json import shown
 from phi4local.convert.vocabulary import read_vocabulary
-from phi4local.errors import UnknownQuantizationError, UnknownTensorError
+from phi4local.errors import UnknownQuantizationError
 from phi4local.native.ggml import row_size_bytes
 from phi4local.planning.mixes import QUANTIZATIONS, Mix, tensor_type
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phi4local.convert.architectures.tensors import ExpectedTensor
     from phi4local.convert.safetensors import SourceTensor
-
-_IGNORED_SUFFIX = ".rotary_emb.inv_freq"  # a buffer that old checkpoints kept; it follows from rope_theta
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class PlannedTensor:
         type: what it is stored as, such as `Q4_K`.
         offset: first byte, counted from the plan's `data_offset`.
         size_bytes: number of bytes, without the padding behind it.
-        source: the checkpoint's tensor: its name, type, shard and place.
+        source: the checkpoint's tensor or tensors: name, type, shard and place; or numbers of config.json.
     """
 
     name: str
@@ -45,7 +45,7 @@ class PlannedTensor:
     type: str
     offset: int
     size_bytes: int
-    source: SourceTensor
+    source: SourceTensor | JoinedTensor | ConfigTensor
 
     @property
     def elements(self) -> int:
@@ -86,8 +86,8 @@ class ConversionPlan:
 
     @property
     def parameters(self) -> int:
-        """Return the number of weights. Example: Phi-4 has 14,659,507,200."""
-        return sum(tensor.elements for tensor in self.tensors)
+        """Return the number of weights, LongRoPE's tables not counted. Example: Phi-4 has 14,659,507,200."""
+        return sum(t.elements for t in self.tensors if not isinstance(t.source, ConfigTensor))
 
     @property
     def tensor_types(self) -> dict[str, int]:
@@ -125,8 +125,8 @@ def plan_conversion(checkpoint: Path, quantization: str, *, name: str | None = N
     """
     quantization = quantization_named(quantization)
     source = open_checkpoint(checkpoint)
-    architecture = read_architecture(source.config, checkpoint / "config.json")
-    matched = _match(architecture.tensors(), source)
+    architecture = read_architecture(source.config, checkpoint / "config.json", source.tensors)
+    matched = match(architecture.tensors(), source)
     vocabulary = read_vocabulary(source, vocabulary_tokens=architecture.vocabulary_tokens)
     tensors = _place(matched, architecture, quantization)
     metadata = (
@@ -171,30 +171,10 @@ def quantization_named(name: str) -> str:
     raise UnknownQuantizationError(shown(name), near, QUANTIZATIONS)
 
 
-def _match(
-    expected: tuple[ExpectedTensor, ...], checkpoint: Checkpoint
-) -> list[tuple[ExpectedTensor, SourceTensor]]:
-    """Pair each expected tensor with the checkpoint's; none may be left over, missing or of another shape."""
-    wanted = {tensor.source for tensor in expected}
-    for name, found in checkpoint.tensors.items():
-        if name not in wanted and not name.endswith(_IGNORED_SUFFIX):
-            raise UnknownTensorError(shown(name), f"in `{found.shard}` is not part of this architecture")
-    pairs = []
-    for tensor in expected:
-        source = checkpoint.tensors.get(tensor.source)
-        if source is None:
-            raise UnknownTensorError(tensor.source, f"is missing from `{checkpoint.folder}`")
-        if source.shape != tensor.shape:
-            raise UnknownTensorError(
-                tensor.source,
-                f"in `{source.shard}` has the shape {source.shape}; config.json needs {tensor.shape}",
-            )
-        pairs.append((tensor, source))
-    return pairs
-
-
 def _place(
-    matched: list[tuple[ExpectedTensor, SourceTensor]], architecture: Phi3, quantization: str
+    matched: list[tuple[ExpectedTensor, SourceTensor | JoinedTensor | ConfigTensor]],
+    architecture: Phi3,
+    quantization: str,
 ) -> tuple[PlannedTensor, ...]:
     mix = Mix(
         quantization=quantization, layers=architecture.layers, tied_embeddings=architecture.tied_embeddings

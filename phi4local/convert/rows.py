@@ -16,6 +16,7 @@ import numpy as np
 
 from phi4local.convert.kernels.choice import Work
 from phi4local.convert.quantizer import largest_magnitude, widen
+from phi4local.convert.sources import ConfigTensor, JoinedTensor
 from phi4local.errors import CheckpointError, ConversionError, NonFiniteWeightError
 from phi4local.native.ggml import TENSOR_TYPES
 
@@ -52,12 +53,12 @@ _SCALE_OFFSETS = {
 }
 
 
-def chunks(tensor: PlannedTensor) -> Iterator[tuple[int, int]]:
+def chunks(tensor: PlannedTensor | SourceTensor | ConfigTensor) -> Iterator[tuple[int, int]]:
     """Yield (first row, number of rows) until all rows of `tensor` are covered. A norm is one row.
 
     Example: Phi-4's `token_embd.weight` of (100352, 5120) → (0, 204), (204, 204), …
     """
-    rows = tensor.elements // tensor.shape[-1]
+    rows = math.prod(tensor.shape[:-1])
     step = max(1, CHUNK_ELEMENTS // tensor.shape[-1])
     for first in range(0, rows, step):
         yield first, min(step, rows - first)
@@ -81,12 +82,18 @@ class SourceReader:
     def __exit__(self, *_: object) -> None:
         self._open_files.close()
 
-    def read(self, source: SourceTensor, *, first: int, count: int) -> NDArray[np.uint8]:
+    def read(
+        self, source: SourceTensor | JoinedTensor | ConfigTensor, *, first: int, count: int
+    ) -> NDArray[np.uint8]:
         """Return the bytes of `count` rows of `source`, beginning with row `first`.
 
         Raises:
             CheckpointError: the shard cannot be read, or ended early.
         """
+        if isinstance(source, ConfigTensor):
+            return np.array(source.values, "<f4").view(np.uint8)
+        if isinstance(source, JoinedTensor):
+            return self._read_joined(source, first, count)
         row_bytes = source.size_bytes // math.prod(source.shape[:-1])
         data = np.empty(count * row_bytes, np.uint8)
         rest, offset = data.data, source.offset + first * row_bytes
@@ -99,6 +106,18 @@ class SourceReader:
         except OSError as error:
             raise CheckpointError(source.shard, f"cannot be read: {error.strerror or error}") from error
         return data
+
+    def _read_joined(self, source: JoinedTensor, first: int, count: int) -> NDArray[np.uint8]:
+        pieces, last, begin = [], first + count, 0
+        for part in source.parts:
+            end = begin + part.shape[0]
+            if first < end and begin < last:
+                low, high = max(first, begin) - begin, min(last, end) - begin
+                piece = self.read(part, first=low, count=high - low)
+                same = part.dtype == source.dtype
+                pieces.append(piece if same else widen(piece, part.dtype).view(np.uint8))
+            begin = end
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def _read_some(self, shard: Path, buffer: memoryview, offset: int) -> int:
         with self._lock:
@@ -158,11 +177,15 @@ def _scales_are_finite(stored: NDArray[np.uint8], type_name: str) -> bool:
 
 def _non_finite(tensor: PlannedTensor, reader: SourceReader) -> NonFiniteWeightError:
     """Count NaN and infinity in the whole tensor; this path ends the conversion, so it may take its time."""
-    found, first_index = 0, -1
-    for first, count in chunks(tensor):
-        values = widen(reader.read(tensor.source, first=first, count=count), tensor.source.dtype)
-        places = np.flatnonzero(~np.isfinite(values))
-        if places.size and first_index < 0:
-            first_index = first * tensor.shape[-1] + int(places[0])
-        found += int(places.size)
-    return NonFiniteWeightError(tensor.source.name, found, first_index)
+    source = tensor.source
+    for part in source.parts if isinstance(source, JoinedTensor) else (source,):
+        found, first_index = 0, -1
+        for first, count in chunks(part):
+            values = widen(reader.read(part, first=first, count=count), part.dtype)
+            places = np.flatnonzero(~np.isfinite(values))
+            if places.size and first_index < 0:
+                first_index = first * part.shape[-1] + int(places[0])
+            found += int(places.size)
+        if found:
+            break
+    return NonFiniteWeightError(part.name, found, first_index)

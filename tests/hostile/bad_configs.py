@@ -7,6 +7,7 @@ from tests.hostile.spoiled_checkpoints import (
     UNSUPPORTED,
     Case,
     drop_config,
+    rename_tensor,
     set_config,
     write,
 )
@@ -31,38 +32,113 @@ CONFIGS = {
         write("config.json", b'{"a": "\xe9"}'), CHECKPOINT, "UTF-8", names="config.json"
     ),
     **{
-        f"architecture {name}": Case(
-            set_config(architectures=[name], model_type=kind), UNSUPPORTED, reason, names="config.json"
-        )
-        for name, kind, reason in [
-            ("Phi4MMForCausalLM", "phi4mm", "vision and audio"),
-            ("Phi4FlashForCausalLM", "phi4flash", "state-space"),
-            ("PhiMoEForCausalLM", "phimoe", "experts"),
-            ("Phi3SmallForCausalLM", "phi3small", "block-sparse"),
-            ("Phi3VForCausalLM", "phi3_v", "vision"),
-            ("Phi4ForCausalLMV", "phi4-siglip", "vision"),
-            ("PhiForCausalLM", "phi", "Phi-1 and Phi-2"),
-            ("LlamaForCausalLM", "llama", "Llama layout"),
-            ("Qwen2ForCausalLM", "qwen2", "only Phi3ForCausalLM"),
-            ("Phi3ForCausalLM", "phi4mm", "vision and audio"),
-            ("Phi3ForCausalLM", "qwen2", "only Phi3ForCausalLM"),
-            ("Phi3ForSequenceClassification", "phi3", "only Phi3ForCausalLM"),
+        f"model type {kind}": Case(set_config(model_type=kind), UNSUPPORTED, reason, names="config.json")
+        for kind, reason in [
+            ("phi4mm", "vision and audio"),
+            ("phi4flash", "state-space"),
+            ("phimoe", "experts"),
+            ("phi3small", "block-sparse"),
+            ("phi3_v", "vision"),
+            ("phi4-siglip", "vision"),
+            ("phi", "Phi-1 and Phi-2"),
+            ("qwen2", "model_type is qwen2"),
+            ("gemma", "model_type is gemma"),
+            (7, "model_type is 7"),
         ]
     },
-    "no architecture": Case(
-        lambda folder: (drop_config("architectures")(folder), drop_config("model_type")(folder)),
-        UNSUPPORTED,
-        "no known architecture",
-    ),
-    "architecture is a number": Case(set_config(architectures=[3]), UNSUPPORTED, "says 3"),
+    **{
+        f"relative with {name}": Case(
+            rename_tensor("model.norm.weight", name), UNSUPPORTED, reason, names="config.json"
+        )
+        for name, reason in [
+            ("model.embed_tokens_extend.image_embed.img_processor.weight", "vision and audio"),
+            ("model.vision_embed_tokens.wte.weight", "a vision part"),
+            ("model.mm_projector.0.weight", "Phi-4-reasoning-vision"),
+            ("model.layers.0.attn.A_log", "state-space"),
+            ("model.layers.0.block_sparse_moe.gate.weight", "mixtures of experts"),
+            ("model.layers.0.self_attn.query_key_value.weight", "Phi-3-small"),
+            ("model.layers.0.mlp.fc1.weight", "Phi-1 and Phi-2"),
+            ("model.layers.0.mlp.down_proj.weight.absmax", "quantized already"),
+            ("model.layers.0.mlp.down_proj.lora_A.speech.weight", "vision and audio"),
+            ("model.layers.0.mlp.down_proj.lora_A.default.weight", "LoRA"),
+            ("model.layers.0.mlp.down_proj.base_layer.weight", "LoRA"),
+        ]
+    },
+    **{
+        f"unknown field {name}": Case(set_config(**{name: value}), UNSUPPORTED, f"`{name}` is")
+        for name, value in [
+            ("logits_scaling", 8.0),
+            ("embedding_multiplier", 12),
+            ("final_logit_softcapping", 30.0),
+            ("attn_logit_softcapping", 50.0),
+            ("rope_local_base_freq", 10000.0),
+            ("use_qk_norm", True),
+            ("num_local_experts", 16),
+            ("layer_types", ["full_attention", "sliding_attention"]),
+            ("full_attn_mod", 2),
+            ("blocksparse_params", {"block": 64}),
+            ("hidden_activation", "gelu_pytorch_tanh"),
+        ]
+    },
     "model type is a list": Case(set_config(model_type=["phi3"]), UNSUPPORTED, "model_type"),
     "already quantized": Case(set_config(quantization_config={"bits": 4}), UNSUPPORTED, "already quantized"),
-    "long rope": Case(
+    "long rope of the wrong length": Case(
         set_config(rope_scaling={"type": "longrope", "long_factor": [1.0], "short_factor": [1.0]}),
-        UNSUPPORTED,
-        "longrope",
+        CHECKPOINT,
+        "long_factor must be 8 numbers",
     ),
-    "rope scaling without a name": Case(set_config(rope_scaling={"factor": 2.0}), UNSUPPORTED, "unnamed"),
+    **{
+        f"long rope with {name}": Case(
+            set_config(rope_scaling={"type": "longrope", "long_factor": [1.0] * 8, "short_factor": factors}),
+            CHECKPOINT,
+            "short_factor must be 8 numbers above 0",
+        )
+        for name, factors in [
+            ("zero", [0.0] * 8),
+            ("a negative factor", [1.0] * 7 + [-1.0]),
+            ("a text", ["1"] * 8),
+            ("true", [True] * 8),
+            ("a huge factor", [1e30] * 8),
+            ("a table", {}),
+            ("one table missing", None),
+        ]
+    },
+    "long rope with mscale": Case(
+        set_config(
+            rope_scaling={
+                "type": "longrope",
+                "long_factor": [1.0] * 8,
+                "short_factor": [1.0] * 8,
+                "long_mscale": 1.24,
+            }
+        ),
+        UNSUPPORTED,
+        "long_mscale",
+    ),
+    "long rope without the original length": Case(
+        lambda folder: (
+            drop_config("original_max_position_embeddings")(folder),
+            set_config(rope_scaling={"type": "su", "long_factor": [1.0] * 8, "short_factor": [1.0] * 8})(
+                folder
+            ),
+        ),
+        CHECKPOINT,
+        "original_max_position_embeddings is missing",
+    ),
+    "yarn without tables": Case(
+        set_config(rope_scaling={"type": "yarn", "factor": 4.0}), UNSUPPORTED, "yarn"
+    ),
+    "linear scaling": Case(set_config(rope_scaling={"type": "linear", "factor": 4.0}), UNSUPPORTED, "linear"),
+    "tables without a kind": Case(
+        set_config(rope_scaling={"long_factor": [1.0] * 8, "short_factor": [1.0] * 8}), UNSUPPORTED, "None"
+    ),
+    "scaling of Llama 3": Case(
+        set_config(rope_scaling={"rope_type": "llama3", "low_freq_factor": 1.0}), UNSUPPORTED, "low_freq"
+    ),
+    "rope scaling without a name": Case(set_config(rope_scaling={"factor": 2.0}), UNSUPPORTED, "None"),
+    "two thetas": Case(
+        set_config(rope_parameters={"rope_theta": 1.0}), CHECKPOINT, "rope_theta is 250000.0 and 1.0"
+    ),
     "rope scaling is a text": Case(set_config(rope_scaling="linear"), CHECKPOINT, "rope_scaling is no table"),
     "other activation": Case(set_config(hidden_act="gelu"), UNSUPPORTED, "hidden_act"),
     "biases": Case(set_config(attention_bias=True), UNSUPPORTED, "attention_bias"),

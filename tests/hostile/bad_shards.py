@@ -165,15 +165,13 @@ TENSORS = {
     "split projections": Case(
         rename_tensor("model.layers.0.self_attn.qkv_proj.weight", "model.layers.0.self_attn.q_proj.weight"),
         TENSOR,
-        "q_proj",
-        names=FIRST,
+        "layers.1.self_attn.qkv_proj.*not part",
     ),
     "more layers than tensors": Case(set_config(num_hidden_layers=3), TENSOR, "layers.2.*missing"),
     "fewer layers than tensors": Case(set_config(num_hidden_layers=1), TENSOR, "layers.1.*not part"),
     "other width": Case(set_config(intermediate_size=97), TENSOR, "shape.*config.json needs"),
     "other vocabulary": Case(set_config(vocab_size=10_000), TENSOR, "shape.*config.json needs"),
     "other heads": Case(set_config(num_key_value_heads=4), TENSOR, "qkv_proj.*shape"),
-    "tied with an output": Case(set_config(tie_word_embeddings=True), TENSOR, "lm_head.*not part"),
 }
 
 

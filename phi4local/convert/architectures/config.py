@@ -32,11 +32,12 @@ class Fields:
             if table is not None and not isinstance(table, dict):
                 raise CheckpointError(path, f"{key} is no table")
             rope |= table or {}
-        extra = rope.keys() - _ROPE_NUMBERS - {"rope_type", "type"}
-        self._rope_kind = rope.get("rope_type") or rope.get("type") or ("unnamed" if extra else None)
-        self._config = {key: rope[key] for key in _ROPE_NUMBERS & rope.keys()} | {
-            key: value for key, value in config.items() if value is not None
-        }
+        self._rope_keys = frozenset(rope)
+        self._rope_kind = rope.get("rope_type") or rope.get("type")
+        self._config = {key: value for key, value in config.items() if value is not None}
+        for key in ROPE_NUMBERS & rope.keys():
+            if self._config.setdefault(key, rope[key]) != rope[key]:
+                raise CheckpointError(path, f"{key} is {shown(self._config[key])} and {shown(rope[key])}")
 
     def value(self, name: str, default: object = None) -> object:
         """Return the field as it stands, or `default` when it is absent or null."""
@@ -45,6 +46,10 @@ class Fields:
     def rope_kind(self) -> object:
         """Return the kind of rotary scaling, `None` or "default" for none."""
         return self._rope_kind
+
+    def rope_keys(self) -> frozenset[str]:
+        """Return the keys of the table of rotary numbers."""
+        return self._rope_keys
 
     def whole(
         self, name: str, *, default: int | None = None, least: int = 1, most: int = LARGEST_WHOLE
@@ -100,4 +105,9 @@ class Fields:
             )
 
 
-_ROPE_NUMBERS = frozenset({"rope_theta", "partial_rotary_factor", "original_max_position_embeddings"})
+ROPE_NUMBERS = frozenset(
+    {
+        *("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"),
+        *("long_factor", "short_factor", "factor", "attention_factor"),
+    }
+)

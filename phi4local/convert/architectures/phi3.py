@@ -1,6 +1,7 @@
-"""Phi3ForCausalLM, the class of Phi-3 and Phi-4: GGUF architecture `phi3`.
+"""The network of Phi-3 and Phi-4, GGUF architecture `phi3`, in Phi3ForCausalLM's layout or Llama's.
 
-Tensors are only renamed: the fused `qkv_proj` (rows q, k, v) and `gate_up_proj` (rows gate, up) stay fused.
+Tensors are renamed; the fused `qkv_proj` (rows q, k, v) and `gate_up_proj` (rows gate, up) stay fused, and
+what the Llama layout keeps apart is put together again.
 Source: conversion/phi.py and gguf-py/gguf/tensor_mapping.py of llama.cpp 0c1e57098, src/models/phi3.cpp for
 what the runtime needs; configuration_phi3.py of transformers 5.23.0 for the fields.
 """
@@ -11,36 +12,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from phi4local.convert.architectures.config import Fields
+from phi4local.convert.architectures.rope import LongRope, read_long_rope
+from phi4local.convert.architectures.tensors import FUSED, ExpectedTensor, Layout, Part, Widths, layer_tensors
 from phi4local.convert.metadata import MetadataEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 GGUF_NAME = "phi3"
+_OUTPUT = "lm_head.weight"
 MAXIMUM_LAYERS = 512  # LLAMA_MAX_LAYERS in src/llama-hparams.h; more aborts llama.cpp
-
-_LAYER_TENSORS = {
-    "input_layernorm": "attn_norm",
-    "self_attn.qkv_proj": "attn_qkv",
-    "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedTensor:
-    """A tensor that the architecture has. `shape` is (rows, elements of a row), or (elements,) of a norm."""
-
-    source: str
-    name: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phi3:
-    """The numbers of one Phi3ForCausalLM.
+    """The numbers of one model.
 
     Attributes:
         layers: transformer blocks.
@@ -56,6 +43,8 @@ class Phi3:
         rope_dimensions: rotated elements of a head, an even number.
         sliding_window_tokens: attention span, 0 for all. llama.cpp ignores it for this architecture.
         tied_embeddings: the embedding is the output matrix too.
+        long_rope: tables for contexts beyond the original one, or `None`.
+        layout: which matrices the checkpoint keeps apart.
     """
 
     layers: int
@@ -71,16 +60,26 @@ class Phi3:
     rope_dimensions: int
     sliding_window_tokens: int
     tied_embeddings: bool
+    long_rope: LongRope | None = None
+    layout: Layout = FUSED
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], path: Path) -> Phi3:
+    def from_config(cls, config: dict[str, Any], path: Path, tensors: Collection[str] = ()) -> Phi3:
         """Read and check the numbers in `config`; `path` is named in messages.
+
+        A model with tied embeddings whose checkpoint has an output matrix of its own keeps both, as
+        transformers and llama.cpp's converter do.
 
         Example: Phi-4's config.json → 40 layers of width 5,120, 40 heads over 10, 128 rotated elements.
 
+        Args:
+            config: what config.json holds.
+            path: config.json, for messages.
+            tensors: the names of the checkpoint's tensors.
+
         Raises:
             CheckpointError: a number that is missing or impossible.
-            UnsupportedCheckpointError: a feature that is not converted, such as LongRoPE or biases.
+            UnsupportedCheckpointError: a feature that is not converted, such as biases.
         """
         fields = Fields(config, path)
         _refuse_unsupported(fields)
@@ -94,6 +93,7 @@ class Phi3:
             "head_dim is not hidden_size / num_attention_heads",
         )
         context = fields.whole("max_position_embeddings")
+        rope_dimensions = _rope_dimensions(fields, head_length)
         return cls(
             layers=fields.whole("num_hidden_layers", most=MAXIMUM_LAYERS),
             embedding_length=width,
@@ -105,9 +105,11 @@ class Phi3:
             original_context_tokens=fields.whole("original_max_position_embeddings", default=context),
             rms_norm_epsilon=fields.positive("rms_norm_eps"),
             rope_theta=fields.positive("rope_theta"),
-            rope_dimensions=_rope_dimensions(fields, head_length),
+            rope_dimensions=rope_dimensions,
             sliding_window_tokens=fields.whole("sliding_window", default=0, least=0),
-            tied_embeddings=fields.flag("tie_word_embeddings"),
+            tied_embeddings=fields.flag("tie_word_embeddings") and _OUTPUT not in tensors,
+            long_rope=read_long_rope(fields, rope_dimensions),
+            layout=Layout.of(tensors),
         )
 
     def metadata(self) -> tuple[MetadataEntry, ...]:
@@ -129,6 +131,8 @@ class Phi3:
             ("rope.freq_base", self.rope_theta),
             ("attention.sliding_window", self.sliding_window_tokens),
         )
+        if self.long_rope is not None:
+            rows += (("rope.scaling.attn_factor", self.long_rope.attention_factor),)
         return tuple(
             MetadataEntry(f"{GGUF_NAME}.{key}", "f32" if isinstance(value, float) else "u32", value)
             for key, value in rows
@@ -143,30 +147,26 @@ class Phi3:
         Example: Phi-4 → 243 tensors; `blk.0.attn_qkv.weight` has (7680, 5120) rows and elements, because
         40 + 2 x 10 heads of 128 make 7,680.
         """
-        width, vocabulary = self.embedding_length, (self.vocabulary_tokens, self.embedding_length)
-        outer = [
-            ExpectedTensor("model.norm.weight", "output_norm.weight", (width,)),
-            ExpectedTensor("model.embed_tokens.weight", "token_embd.weight", vocabulary),
-        ]
+        width = self.embedding_length
+        vocabulary = (self.vocabulary_tokens, width)
+        outer = [ExpectedTensor("output_norm.weight", (width,), (Part("model.norm.weight", width),))]
         if not self.tied_embeddings:
-            outer.insert(0, ExpectedTensor("lm_head.weight", "output.weight", vocabulary))
-        shapes = {
-            "attn_norm": (width,),
-            "attn_output": (width, width),
-            "attn_qkv": ((self.heads + 2 * self.kv_heads) * (width // self.heads), width),
-            "ffn_down": (width, self.feed_forward_length),
-            "ffn_norm": (width,),
-            "ffn_up": (2 * self.feed_forward_length, width),
-        }
-        sources = {name: source for source, name in _LAYER_TENSORS.items()}
-        inner = [
-            ExpectedTensor(
-                f"model.layers.{layer}.{sources[name]}.weight", f"blk.{layer}.{name}.weight", shape
-            )
-            for layer in range(self.layers)
-            for name, shape in shapes.items()
-        ]
-        return (*outer, *inner)
+            outer.insert(0, ExpectedTensor("output.weight", vocabulary, (Part(_OUTPUT, vocabulary[0]),)))
+        if self.long_rope is not None:
+            outer += [
+                _rope_factors("long", self.long_rope.long_factors),
+                _rope_factors("short", self.long_rope.short_factors),
+            ]
+        embedding = (Part("model.embed_tokens.weight", vocabulary[0]),)
+        outer.append(ExpectedTensor("token_embd.weight", vocabulary, embedding))
+        widths = Widths(width, self.kv_heads * (width // self.heads), self.feed_forward_length)
+        return (*outer, *layer_tensors(self.layout, widths, self.layers))
+
+
+def _rope_factors(which: str, factors: tuple[float, ...]) -> ExpectedTensor:
+    return ExpectedTensor(
+        f"rope_factors_{which}.weight", (len(factors),), field=f"{which}_factor", values=factors
+    )
 
 
 def _refuse_unsupported(fields: Fields) -> None:
@@ -174,8 +174,6 @@ def _refuse_unsupported(fields: Fields) -> None:
         fields.support(not fields.flag(name), f"{name} is on; Phi-4 has no biases")
     activation = fields.value("hidden_act", "silu")
     fields.support(activation == "silu", f"hidden_act is {activation!r}; Phi-4 has silu")
-    kind = fields.rope_kind()
-    fields.support(kind in (None, "default"), f"the rotary scaling {kind!r} is not supported yet")
 
 
 def _rope_dimensions(fields: Fields, head_length: int) -> int:

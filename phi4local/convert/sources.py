@@ -1,0 +1,106 @@
+"""Where the rows of one output tensor come from: one tensor, several below each other, or config.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phi4local.convert.strict_json import shown
+from phi4local.errors import UnknownTensorError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phi4local.convert.architectures.tensors import ExpectedTensor, Part
+    from phi4local.convert.checkpoint import Checkpoint
+    from phi4local.convert.safetensors import SourceTensor
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedTensor:
+    """Tensors whose rows follow each other, read as if they were one.
+
+    Attributes:
+        parts: in order of their rows.
+        dtype: their common type; `F32` if they differ, which holds the others exactly.
+        shape: (rows of all, elements of a row).
+    """
+
+    parts: tuple[SourceTensor, ...]
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the parts' names. Example: `…self_attn.q_proj.weight and 2 more`."""
+        return f"{self.parts[0].name} and {len(self.parts) - 1} more"
+
+    @property
+    def shard(self) -> Path:
+        """Return the file of the first part."""
+        return self.parts[0].shard
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigTensor:
+    """A small tensor of numbers that stand in config.json.
+
+    Attributes:
+        name: the field, such as `long_factor`.
+        values: its numbers.
+        shard: config.json.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    shard: Path
+
+    @property
+    def dtype(self) -> str:
+        """Return `F32`."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (elements,)."""
+        return (len(self.values),)
+
+
+_IGNORED_SUFFIX = ".rotary_emb.inv_freq"  # a buffer that old checkpoints kept; it follows from rope_theta
+
+
+def match(
+    expected: tuple[ExpectedTensor, ...], checkpoint: Checkpoint
+) -> list[tuple[ExpectedTensor, SourceTensor | JoinedTensor | ConfigTensor]]:
+    """Pair each expected tensor with where its rows are.
+
+    Raises:
+        UnknownTensorError: a tensor of the checkpoint is left over, missing, or of another shape.
+    """
+    wanted = {part.name for tensor in expected for part in tensor.parts}
+    for name, found in checkpoint.tensors.items():
+        if name not in wanted and not name.endswith(_IGNORED_SUFFIX):
+            raise UnknownTensorError(shown(name), f"in `{found.shard}` is not part of this architecture")
+    return [(tensor, _source(tensor, checkpoint)) for tensor in expected]
+
+
+def _source(tensor: ExpectedTensor, checkpoint: Checkpoint) -> SourceTensor | JoinedTensor | ConfigTensor:
+    if not tensor.parts:
+        return ConfigTensor(tensor.field, tensor.values, checkpoint.folder / "config.json")
+    found = tuple(_part(part, tensor.shape, checkpoint) for part in tensor.parts)
+    if len(found) == 1:
+        return found[0]
+    types = {part.dtype for part in found}
+    return JoinedTensor(found, types.pop() if len(types) == 1 else "F32", tensor.shape)
+
+
+def _part(part: Part, shape: tuple[int, ...], checkpoint: Checkpoint) -> SourceTensor:
+    source = checkpoint.tensors.get(part.name)
+    if source is None:
+        raise UnknownTensorError(part.name, f"is missing from `{checkpoint.folder}`")
+    needed = (part.rows, *shape[1:])
+    if source.shape != needed:
+        raise UnknownTensorError(
+            part.name, f"in `{source.shard}` has the shape {source.shape}; config.json needs {needed}"
+        )
+    return source
