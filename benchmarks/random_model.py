@@ -1,20 +1,32 @@
 """A checkpoint of Phi-4's architecture with random weights and Phi-4's 100,352 tokens, of any size.
 
+    python -m benchmarks.random_model --size 1.3b --quantization Q4_K_M
+
+makes a GGUF in the cache folder of compiled wheels (`PHI4LOCAL_CACHE`) and prints its path; the checkpoint is
+deleted unless `--checkpoint` asks for it. Without `--quantization` only the checkpoint is made.
+
 Speed does not depend on what the weights are, only on how many there are and how large the vocabulary is.
 The vocabulary is made up: bytes, pairs of bytes, triples; then Phi-4's 96 special tokens.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import shutil
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phi4local.native.build import cache_folder
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 VOCABULARY_TOKENS = 100_352
 SPECIAL_TOKENS = 96
@@ -26,7 +38,7 @@ EXPRESSION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Numbers of the model. The default has 0.60 billion weights."""
+    """Numbers of the model. The default has 0.63 billion weights."""
 
     width: int = 2048
     feed_forward: int = 7168
@@ -55,6 +67,43 @@ class Shape:
         return shapes
 
 
+SIZES = {
+    "0.6b": Shape(),
+    "1.3b": Shape(layers=16),
+    "14b": Shape(width=5120, feed_forward=17920, layers=40, heads=40, kv_heads=10),
+}
+"""Shapes by name, the last one that of Phi-4: 0.63, 1.28 and 14.66 billion weights."""
+POOL_VALUES = 1 << 24
+
+
+def cached_checkpoint(size: str) -> Path:
+    """Return the checkpoint of one of `SIZES` in the cache folder; it is written the first time."""
+    folder = _cache() / f"random-{size}"
+    if not folder.exists():
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        write_checkpoint(partial, SIZES[size])
+        partial.replace(folder)
+    return folder
+
+
+def cached_gguf(size: str, quantization: str = "Q4_K_M", *, keep_checkpoint: bool = False) -> Path:
+    """Return a GGUF of one of `SIZES` in the cache folder; it is converted the first time.
+
+    The checkpoint goes afterwards, unless it was there before or is to be kept (2.6 GB for 1.3b).
+    """
+    path = _cache() / f"random-{size}-{quantization}.gguf"
+    if not path.exists():
+        from phi4local.convert import convert_checkpoint
+
+        had = (_cache() / f"random-{size}").exists()
+        checkpoint = cached_checkpoint(size)
+        convert_checkpoint(checkpoint, path, quantization)
+        if not (had or keep_checkpoint):
+            shutil.rmtree(checkpoint)
+    return path
+
+
 def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0) -> int:
     """Write a checkpoint below `folder` and return its number of weights."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,13 +119,29 @@ def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0) -> int:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     choose = np.random.default_rng(seed)
+    # Drawing fourteen billion numbers takes minutes; pieces of one pool are as good for measuring speed.
+    pool = choose.standard_normal(POOL_VALUES, dtype=np.float32)
+    matrices, vectors = _bfloat16(pool * np.float32(0.02)), _bfloat16(1 + np.float32(0.1) * pool)
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for dimensions in shapes.values():
-            values = choose.standard_normal(dimensions, dtype=np.float32)
-            values = values * np.float32(0.02) if len(dimensions) > 1 else 1 + np.float32(0.1) * values
-            (values.view(np.uint32) >> 16).astype(np.uint16).tofile(file)
+            source = matrices if len(dimensions) > 1 else vectors
+            start, wanted = int(choose.integers(POOL_VALUES)), int(np.prod(dimensions))
+            while wanted:
+                piece = source[start : start + wanted]
+                piece.tofile(file)
+                start, wanted = 0, wanted - len(piece)
     return offset // 2
+
+
+def _cache() -> Path:
+    folder = cache_folder(os.environ) / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return (values.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def _config(shape: Shape) -> dict[str, Any]:
@@ -149,3 +214,22 @@ def _byte_letters() -> list[str]:
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def main() -> None:
+    """Parse, make what is missing, print the path."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=SIZES, default="1.3b")
+    parser.add_argument("--quantization", help="for example Q4_K_M; without it only the checkpoint is made")
+    parser.add_argument("--checkpoint", action="store_true", help="keep the checkpoint too")
+    options = parser.parse_args()
+    if options.quantization:
+        print(cached_gguf(options.size, options.quantization, keep_checkpoint=options.checkpoint))
+    else:
+        print(cached_checkpoint(options.size))
+
+
+if __name__ == "__main__":
+    main()
