@@ -6,11 +6,18 @@ what `--json` shows. CLI, server, Python API and benchmarks build these two and 
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from phi4local.errors import InvalidSettingError
+from phi4local.offload import (
+    Placement,
+    check_endpoints,
+    check_shares,
+    check_split_mode,
+    parse_overrides,
+)
+from phi4local.settings_base import Settings, require, require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,57 +26,8 @@ KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 """Element types that llama.cpp's KV cache can have."""
 
 
-class _Settings:
-    """What both settings can do: build from a mapping, and fill unset fields."""
-
-    __slots__ = ()
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Build settings from names and values, as TOML and JSON hold them.
-
-        Example: `SamplingSettings.from_mapping({"temperature": 0})`.
-
-        Raises:
-            InvalidSettingError: a name that is no field; the hint lists near names.
-        """
-        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-        for name in values:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=2) or known
-                raise InvalidSettingError(name, "does not exist", hint=f"known: {', '.join(near)}")
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
-
-    def filled_from(self, defaults: Self) -> Self:
-        """Return a copy whose unset fields come from `defaults`.
-
-        Example: `SamplingSettings(top_k=5).filled_from(SamplingSettings(top_k=40, temperature=0.8))`
-        has `top_k` 5 and `temperature` 0.8.
-        """
-        unset = {name: getattr(defaults, name) for name, v in self.to_mapping().items() if v is None}
-        return replace(self, **unset)  # type: ignore[type-var]
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the fields by name, for JSON."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
-
-
-def _require(setting: str, value: float | None, *, low: float, high: float = float("inf")) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        wanted = f"at least {low:,}" if high == float("inf") else f"between {low:,} and {high:,}"
-        raise InvalidSettingError(setting, f"is {value!r}; it must be {wanted}")
-
-
-def _require_whole(setting: str, value: int | None, *, low: int, high: float = float("inf")) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise InvalidSettingError(setting, f"is {value!r}; it must be a whole number")
-    _require(setting, value, low=low, high=high)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSettings(_Settings):
+class LoadSettings(Settings):
     """How a model is put into memory. `None` lets the model and the machine decide.
 
     Attributes:
@@ -79,6 +37,14 @@ class LoadSettings(_Settings):
         threads: CPU threads that compute.
         flash_attention: use the fused attention kernel.
         parallel: sequences that can be in work at the same time.
+        kv_offload: keep the KV cache of layers on the GPU there too.
+        tensor_overrides: `REGEX=BUFFER` texts: tensors whose name fits go to that buffer type, such as `CPU`
+            or `CUDA1`; the first that fits counts.
+        split_mode: how several GPUs share the model, "none", "layer" or "row".
+        tensor_split: share of each GPU, in their order; unset divides by free memory.
+        main_gpu: the GPU that takes everything when `split_mode` is "none"; counted from 0.
+        rpc: `host:port` of ggml's RPC servers whose devices hold layers too. Nothing is encrypted or
+            authenticated there: for a trusted network only.
 
     Example: `LoadSettings(context_tokens=4096, kv_type="q8_0")`.
 
@@ -92,20 +58,39 @@ class LoadSettings(_Settings):
     threads: int | None = None
     flash_attention: bool | None = None
     parallel: int | None = None
+    kv_offload: bool | None = None
+    tensor_overrides: tuple[str, ...] | None = None
+    split_mode: str | None = None
+    tensor_split: tuple[float, ...] | None = None
+    main_gpu: int | None = None
+    rpc: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _require_whole("context_tokens", self.context_tokens, low=16, high=2**31 - 1)
-        _require_whole("gpu_layers", self.gpu_layers, low=0, high=2**31 - 1)
-        _require_whole("threads", self.threads, low=1, high=512)
-        _require_whole("parallel", self.parallel, low=1, high=256)
+        require_whole("context_tokens", self.context_tokens, low=16, high=2**31 - 1)
+        require_whole("gpu_layers", self.gpu_layers, low=0, high=2**31 - 1)
+        require_whole("threads", self.threads, low=1, high=512)
+        require_whole("parallel", self.parallel, low=1, high=256)
         if self.kv_type is not None and self.kv_type not in KV_TYPES:
             raise InvalidSettingError(
                 "kv_type", f"is {self.kv_type!r}; it must be one of {', '.join(KV_TYPES)}"
             )
+        require_whole("main_gpu", self.main_gpu, low=0, high=15)
+        self.placement()
+
+    def placement(self) -> Placement:
+        """Return where the weights go; what is unset stays on the CPU, undivided."""
+        return Placement(
+            gpu_layers=self.gpu_layers or 0,
+            overrides=parse_overrides(self.tensor_overrides),
+            split_mode=check_split_mode(self.split_mode),
+            split=check_shares(self.tensor_split),
+            main_gpu=self.main_gpu,
+            rpc=check_endpoints(self.rpc),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingSettings(_Settings):
+class SamplingSettings(Settings):
     """How the next token is chosen from the logits. `None` takes the manifest's value.
 
     The fields stand in the order in which llama.cpp applies them; `docs/sampling.md` explains each one.
@@ -173,9 +158,9 @@ class SamplingSettings(_Settings):
 
     def __post_init__(self) -> None:
         for name, (low, high) in _SAMPLING_RANGES.items():
-            _require(name, getattr(self, name), low=low, high=high)
+            require(name, getattr(self, name), low=low, high=high)
         for name, (low, high) in _WHOLE_SAMPLING_RANGES.items():
-            _require_whole(name, getattr(self, name), low=low, high=high)
+            require_whole(name, getattr(self, name), low=low, high=high)
         for name in ("stop", "dry_sequence_breakers"):
             _require_texts(name, getattr(self, name))
         if self.logit_bias is not None:
@@ -236,8 +221,8 @@ def _bias_pairs(value: Any) -> tuple[tuple[int, float], ...]:  # noqa: ANN401 - 
             "logit_bias", f"has {len(pairs):,} tokens; {MAX_BIASED_TOKENS:,} are the most"
         )
     for token, bias in pairs.items():
-        _require_whole("logit_bias", token, low=0, high=2**31 - 1)
-        _require("logit_bias", bias, low=FORBIDDING_BIAS, high=-FORBIDDING_BIAS)
+        require_whole("logit_bias", token, low=0, high=2**31 - 1)
+        require("logit_bias", bias, low=FORBIDDING_BIAS, high=-FORBIDDING_BIAS)
     return tuple(sorted(pairs.items()))
 
 

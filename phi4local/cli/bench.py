@@ -26,6 +26,12 @@ def bench(
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
     threads: options.Threads = None,
+    kv_offload: options.KvOffload = None,
+    tensor_override: options.TensorOverrides = None,
+    split_mode: options.SplitMode = None,
+    tensor_split: options.TensorSplit = None,
+    main_gpu: options.MainGpu = None,
+    rpc: options.Rpc = None,
     json: options.Json = False,
 ) -> None:
     """Measure how fast a model reads and writes here.
@@ -35,7 +41,9 @@ def bench(
     from phi4local.bench.speed import Workload, measure
 
     workload = Workload(prompt_tokens=prompt_tokens, generated_tokens=generated_tokens, repeats=repeats)
-    with open_with_progress(model, options.load_settings(context, gpu_layers, kv, threads)) as opened:
+    offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
+    loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
+    with open_with_progress(model, loading) as opened:
         reports = [measure(opened, workload)]
     if raw:
         reports.append(_measure_raw(opened, workload))

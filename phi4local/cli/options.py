@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from phi4local.errors import InvalidSettingError
+from phi4local.offload import SPLIT_MODES
 from phi4local.settings import KV_TYPES, LoadSettings, SamplingSettings
 
-LOADING, SAMPLING = "Loading", "Sampling"
+LOADING, OFFLOAD, SAMPLING = "Loading", "Offload", "Sampling"
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -41,6 +43,49 @@ KvType = Annotated[
     typer.Option("--kv", help=f"Type of the KV cache: {', '.join(KV_TYPES)}", rich_help_panel=LOADING),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", "-t", help="CPU threads", rich_help_panel=LOADING)]
+KvOffload = Annotated[
+    bool | None,
+    typer.Option(
+        "--kv-offload/--no-kv-offload",
+        help="Keep the KV cache on the GPU, beside its layers",
+        rich_help_panel=OFFLOAD,
+        show_default=False,
+    ),
+]
+TensorOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tensor-override",
+        metavar="REGEX=BUFFER",
+        help="Put tensors whose name fits into a buffer type, such as CPU or CUDA1; repeatable",
+        rich_help_panel=OFFLOAD,
+    ),
+]
+SplitMode = Annotated[
+    str | None,
+    typer.Option(
+        "--split-mode", help=f"How GPUs share the model: {', '.join(SPLIT_MODES)}", rich_help_panel=OFFLOAD
+    ),
+]
+TensorSplit = Annotated[
+    str | None,
+    typer.Option(
+        "--tensor-split", metavar="A,B,…", help="Share of each GPU, such as 3,1", rich_help_panel=OFFLOAD
+    ),
+]
+MainGpu = Annotated[
+    int | None,
+    typer.Option("--main-gpu", help="The GPU for `--split-mode none`", rich_help_panel=OFFLOAD),
+]
+Rpc = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rpc",
+        metavar="HOST:PORT",
+        help="Layers on another machine's ggml-rpc-server; a trusted network only; repeatable",
+        rich_help_panel=OFFLOAD,
+    ),
+]
 Temperature = Annotated[
     float | None,
     typer.Option("--temperature", help="0 is exact, higher is more varied", rich_help_panel=SAMPLING),
@@ -74,6 +119,34 @@ def load_settings(
 ) -> LoadSettings:
     """Build the load settings of a command line."""
     return LoadSettings(context_tokens=context, gpu_layers=gpu_layers, kv_type=kv, threads=threads)
+
+
+def offload_settings(
+    kv_offload: bool | None,
+    overrides: list[str] | None,
+    split_mode: str | None,
+    split: str | None,
+    main_gpu: int | None,
+    rpc: list[str] | None,
+) -> LoadSettings:
+    """Build the part of the load settings that says where weights and cache go."""
+    return LoadSettings(
+        kv_offload=kv_offload,
+        tensor_overrides=tuple(overrides) if overrides else None,
+        split_mode=split_mode,
+        tensor_split=None if split is None else tuple(map(_share, split.split(","))),
+        main_gpu=main_gpu,
+        rpc=tuple(rpc) if rpc else None,
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidSettingError(
+            "tensor_split", f"has {text!r}; it must be numbers", hint="for example `--tensor-split 3,1`"
+        ) from None
 
 
 def sampling_settings(

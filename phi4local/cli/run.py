@@ -35,6 +35,12 @@ def run(
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
     threads: options.Threads = None,
+    kv_offload: options.KvOffload = None,
+    tensor_override: options.TensorOverrides = None,
+    split_mode: options.SplitMode = None,
+    tensor_split: options.TensorSplit = None,
+    main_gpu: options.MainGpu = None,
+    rpc: options.Rpc = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print tokens per second on stderr")] = False,
     json: options.Json = False,
 ) -> None:
@@ -47,7 +53,8 @@ def run(
 
     name, prompt = split_words(words or [], _piped_text())
     sampling = options.sampling_settings(temperature, top_k, top_p, min_p, seed)
-    loading = options.load_settings(context, gpu_layers, kv, threads)
+    offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
+    loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     messages = [Message("system", system)] if system else []
     with _open(name, loading, many_words=len(words or []) > 2) as model:
         generation = model.chat(

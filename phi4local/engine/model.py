@@ -95,7 +95,7 @@ class LoadedModel:
     ) -> None:
         started = time.perf_counter()
         settings = resolve(settings, file)
-        self.native = llama.NativeModel(file.path, gpu_layers=settings.gpu_layers or 0, progress=progress)
+        self.native = llama.NativeModel(file.path, placement=settings.placement(), progress=progress)
         try:
             self.context = NativeContext(
                 self.native,
@@ -105,6 +105,7 @@ class LoadedModel:
                     threads=settings.threads or 1,
                     kv_type=settings.kv_type or "f16",
                     flash_attention=settings.flash_attention,
+                    kv_offload=settings.kv_offload is not False,
                 ),
             )
         except BaseException:

@@ -54,6 +54,7 @@ class ContextShape:
         sequences: how many sequences can have cells.
         unified: one pool of cells, so that sequences can share a prefix; else each sequence has a stream of
             its own, which computes faster when nothing is shared.
+        kv_offload: keep the cells of a layer where its weights are; else all of them in main memory.
     """
 
     context_tokens: int
@@ -63,6 +64,7 @@ class ContextShape:
     flash_attention: bool | None = None
     sequences: int = 1
     unified: bool = True
+    kv_offload: bool = True
 
 
 class NativeContext:
@@ -84,6 +86,7 @@ class NativeContext:
         # Rows of logits: one for each sequence (llama.cpp asks for no fewer), not one for each token.
         parameters.n_outputs_max = shape.sequences
         parameters.kv_unified = shape.unified
+        parameters.offload_kqv = shape.kv_offload
         parameters.no_perf = True
         self.handle = api.llama_init_from_model(model.handle, parameters)
         if not self.handle:

@@ -21,6 +21,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from phi4local.errors import LibraryMissingError, ModelLoadError
+from phi4local.offload import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,22 +102,29 @@ class NativeModel:
 
     Args:
         path: a GGUF file that `phi4local.gguf.validate` accepted.
-        gpu_layers: layers to keep on the GPU; -1 for all.
+        placement: where its weights go; all on the CPU when left out.
         progress: called with the loaded share, 0.0 to 1.0; returning False ends loading.
 
     Raises:
         ModelLoadError: llama.cpp refused the file; the message carries its last log line.
+        InvalidSettingError: a device or a buffer type that is not there.
     """
 
     def __init__(
-        self, path: Path, *, gpu_layers: int = 0, progress: Callable[[float], bool] | None = None
+        self,
+        path: Path,
+        *,
+        placement: Placement | None = None,
+        progress: Callable[[float], bool] | None = None,
     ) -> None:
+        from phi4local.native.placement import apply  # it asks this module for the library
+
         self._api = api = bindings()
         parameters = api.llama_model_default_params()
-        parameters.n_gpu_layers = gpu_layers
+        placed = apply(parameters, placement or Placement(), most_devices=api.llama_max_devices())
         if progress is not None:
             parameters.progress_callback = api.llama_progress_callback(lambda share, _data: progress(share))
-        self._parameters = parameters  # keeps the callback alive
+        self._parameters = (parameters, placed)  # keeps the callback and the lists alive
         _log.clear()
         self.handle = api.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.handle:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi4local import gguf
 from phi4local.engine.worker import EngineWorker
-from phi4local.errors import ChatTemplateError
+from phi4local.errors import ChatTemplateError, InvalidSettingError
 from phi4local.messages import Message
 from phi4local.prompts import choose_template
 from phi4local.runtime import resolve
@@ -18,6 +19,7 @@ from phi4local.settings import LoadSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from phi4local.gguf import Header
     from phi4local.prompts import ChatTemplate
 
 
@@ -53,6 +55,7 @@ def open_model(
         CheckpointError, ConversionError, FileWriteError: the conversion failed.
         GGUFError: the file is damaged or no Phi-4 model.
         EngineError: llama.cpp could not load it.
+        InvalidSettingError: a device, buffer type or tensor that is not there.
         ChatTemplateError: the file's chat template is refused.
     """
     tell = progress or (lambda _: None)
@@ -65,6 +68,7 @@ def open_model(
         )
         file = file_facts(gguf.validate(path))
         manifest = source.manifest or file.manifest
+        _check_overrides(settings or LoadSettings(), file.header)
         template, notice = choose_template(
             file.chat_template, manifest, bos_token=file.bos_token, eos_token=file.eos_token
         )
@@ -93,9 +97,23 @@ def _template_notices(template: ChatTemplate) -> Iterator[str]:
         yield "this model's chat template rewrites messages; they are passed on as they were written"
 
 
+def _check_overrides(settings: LoadSettings, header: Header) -> None:
+    """Refuse an expression that fits nothing: llama.cpp would ignore it without a word."""
+    names = [tensor.name for tensor in header.tensors]
+    for override in settings.placement().overrides:
+        if not any(re.search(override.pattern, name) for name in names):
+            raise InvalidSettingError(
+                "tensor_overrides",
+                f"has the expression {override.pattern!r}, which fits no tensor of this model",
+                hint=f"names look like `{names[-1]}`",
+            )
+
+
 def _setting_notices(asked: LoadSettings, got: LoadSettings) -> Iterator[str]:
     """Say which wishes the model or the machine did not fulfil."""
     if asked.context_tokens is not None and asked.context_tokens != got.context_tokens:
         yield f"the context has {got.context_tokens:,} tokens, this model's own limit"
+    if asked.rpc:
+        yield "RPC servers read the prompts, without encryption or a password: use a trusted network only"
     if asked.gpu_layers and not got.gpu_layers:
         yield "this build of llama.cpp sees no GPU: all layers are on the CPU"

@@ -25,6 +25,12 @@ def chat(
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
     threads: options.Threads = None,
+    kv_offload: options.KvOffload = None,
+    tensor_override: options.TensorOverrides = None,
+    split_mode: options.SplitMode = None,
+    tensor_split: options.TensorSplit = None,
+    main_gpu: options.MainGpu = None,
+    rpc: options.Rpc = None,
 ) -> None:
     """Talk with a model.
 
@@ -34,7 +40,8 @@ def chat(
     from phi4local.cli.chat import piped, terminal
 
     sampling = options.sampling_settings(temperature, top_k, top_p, min_p, seed)
-    loading = options.load_settings(context, gpu_layers, kv, threads)
+    offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
+    loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     with open_with_progress(model, loading) as opened:
         _mention_real_model(model, opened)
         conversation = Conversation(opened, system=system, sampling=sampling, max_tokens=max_tokens)

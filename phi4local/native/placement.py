@@ -1,0 +1,77 @@
+"""Put a `Placement` into llama.cpp's model parameters, after checking it against the devices that are there.
+
+Source: llama_model_params and llama_model_tensor_buft_override in include/llama.h of llama.cpp 0c1e57098, as
+vendored in llama-cpp-python 0.3.36, whose bindings leave the overrides' type out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+from phi4local.errors import InvalidSettingError
+from phi4local.native import devices
+from phi4local.offload import SPLIT_MODES
+
+if TYPE_CHECKING:
+    from phi4local.offload import Placement, TensorOverride
+
+
+class _Override(ctypes.Structure):
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[Any]:  # noqa: ANN401 - a foreign structure
+    """Fill in where weights go, and return what must live as long as the parameters are used.
+
+    Args:
+        parameters: llama_model_params.
+        placement: what was asked for.
+        most_devices: entries of llama.cpp's list of shares (llama_max_devices).
+
+    Raises:
+        InvalidSettingError: a device or a buffer type that is not there.
+    """
+    devices.add_rpc_servers(placement.rpc)
+    parameters.n_gpu_layers = placement.gpu_layers
+    parameters.split_mode = SPLIT_MODES.index(placement.split_mode)  # the order of enum llama_split_mode
+    kept: list[Any] = []
+    if placement.main_gpu is not None or placement.split:
+        _check_devices(placement)
+        parameters.main_gpu = placement.main_gpu or 0
+    if placement.split:
+        shares = (ctypes.c_float * max(most_devices, len(placement.split)))(*placement.split)
+        parameters.tensor_split = ctypes.cast(shares, ctypes.POINTER(ctypes.c_float))
+        kept.append(shares)
+    if placement.overrides:
+        overrides = _overrides(placement.overrides)
+        parameters.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
+        kept.append(overrides)
+    return kept
+
+
+def _check_devices(placement: Placement) -> None:
+    known = [device.name for device in devices.offload_devices()]
+    hint = f"llama.cpp sees: {', '.join(known)}" if known else "llama.cpp sees no GPU here"
+    if len(placement.split) > len(known):
+        raise InvalidSettingError(
+            "tensor_split", f"has {len(placement.split)} shares for {len(known)} devices", hint=hint
+        )
+    if placement.main_gpu is not None and placement.main_gpu >= len(known):
+        raise InvalidSettingError(
+            "main_gpu", f"is {placement.main_gpu}; there are {len(known)} devices, counted from 0", hint=hint
+        )
+
+
+def _overrides(wanted: tuple[TensorOverride, ...]) -> Any:  # noqa: ANN401 - a ctypes array
+    known = devices.buffer_types()
+    entries = []
+    for override in wanted:
+        if override.buffer not in known:
+            raise InvalidSettingError(
+                "tensor_overrides",
+                f"names the buffer type `{override.buffer}`, which is not there",
+                hint=f"known: {', '.join(known)}",
+            )
+        entries.append(_Override(override.pattern.encode(), known[override.buffer]))
+    return (_Override * (len(entries) + 1))(*entries)  # the last one, all zero, ends the list
