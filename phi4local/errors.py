@@ -11,7 +11,8 @@
     ├── ConversionError                 a checkpoint that cannot become a GGUF
     │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
     │   ├── UnknownTensorError          a tensor that this architecture does not have
-    │   └── NonFiniteWeightError        NaN or infinity in the weights
+    │   ├── NonFiniteWeightError        NaN or infinity in the weights
+    │   └── UnstorableWeightError       weights beyond the range of the type that should store them
     ├── FileWriteError                  the operating system refused a write
     │   ├── OutputExistsError           the output is there and may not be replaced
     │   └── NotEnoughDiskError          less free space than the output needs
@@ -138,6 +139,22 @@ class NonFiniteWeightError(ConversionError):
         self.tensor = tensor
         self.count = count
         self.first_index = first_index
+
+
+class UnstorableWeightError(ConversionError):
+    """Weights beyond the range of the type that should store them."""
+
+    def __init__(self, tensor: str, target: str, count: int, first_index: int, first_value: float) -> None:
+        super().__init__(
+            f"tensor `{tensor}`: {target} cannot store {count} of its values or blocks, the first because of "
+            f"{first_value:g} at element {first_index}",
+            hint="choose BF16 or F32",
+        )
+        self.tensor = tensor
+        self.target = target
+        self.count = count
+        self.first_index = first_index
+        self.first_value = first_value
 
 
 class FileWriteError(Phi4LocalError):

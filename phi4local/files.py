@@ -1,7 +1,8 @@
 """Publish a file: complete under its final name, or not there at all.
 
 Temporary name in the same folder → write → flush → fsync → rename → fsync of the folder. Everything that
-phi4local keeps is written through this module.
+phi4local keeps is written through this module. A process that is killed leaves its temporary file,
+`.phi4local-*.partial`; it held a lock on it, so the next one that writes there sees that its owner is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import sys
 from typing import IO, TYPE_CHECKING
 
@@ -26,8 +28,11 @@ TEMPORARY_SUFFIX = ".partial"
 def new_file(path: Path, *, overwrite: bool = False, size_bytes: int = 0) -> Iterator[IO[bytes]]:
     """Yield a file to write; it gets the name `path` when the block ends without an error.
 
-    On an error, and on Ctrl-C, the temporary file is removed and `path` is as it was. With
+    On an error, and on Ctrl-C, the temporary file is removed and `path` is as it was; only when the folder
+    cannot be synced after an existing file was replaced, the complete new one stays. With
     `overwrite=False` the final step cannot replace a file that appeared meanwhile.
+
+    Temporary files of killed processes in the same folder are removed first (not on Windows).
 
     Args:
         path: the final name.
@@ -45,21 +50,22 @@ def new_file(path: Path, *, overwrite: bool = False, size_bytes: int = 0) -> Ite
         FileWriteError: the operating system refused.
     """
     refuse_existing(path, overwrite=overwrite)
-    temporary = path.with_name(f".phi4local-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
         _require_free(path, size_bytes)
-        # O_EXCL: nobody can have put a link under this name.
-        file = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o644), "w+b")
+        temporary, file = _create_temporary(path.parent)
         try:
             with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            _rename(temporary, path, overwrite=overwrite)
+                if not _CLOSE_BEFORE_RENAMING:
+                    _rename(temporary, path, overwrite=overwrite)
+            if _CLOSE_BEFORE_RENAMING:
+                _rename(temporary, path, overwrite=overwrite)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        _sync_name(path, keep=overwrite)
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -80,10 +86,14 @@ def adopt(temporary: Path, path: Path) -> None:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise `OutputExistsError` unless `path` is free, or a regular file that may be replaced."""
-    if not os.path.lexists(path):
+    """Raise `FileWriteError` unless `path` is free, or a regular file that may be replaced."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
         return
-    if path.is_symlink() or not path.is_file():
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise write_error(path, error) from error
+    if not stat.S_ISREG(found.st_mode):
         raise FileWriteError(
             path, "it exists and is not a regular file", hint="choose another name with `-o`"
         )
@@ -115,6 +125,55 @@ def sync_folder(folder: Path) -> None:
 
 
 _O_BINARY = getattr(os, "O_BINARY", 0)
+_CLOSE_BEFORE_RENAMING = sys.platform == "win32"  # elsewhere the lock is held until the name is there
+
+
+def _create_temporary(folder: Path) -> tuple[Path, IO[bytes]]:
+    """Remove what killed processes left in `folder`, then create a locked file of a new name."""
+    for left in folder.glob(f".phi4local-*{TEMPORARY_SUFFIX}"):
+        _remove_if_left(left)
+    while True:
+        temporary = folder / f".phi4local-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        # O_EXCL: nobody can have put a link under this name.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o644)
+        file = os.fdopen(descriptor, "w+b")
+        _lock(descriptor, wait=True)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, file
+        file.close()  # another process took it for a leftover before the lock was there
+
+
+def _remove_if_left(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            if _lock(descriptor, wait=False):
+                temporary.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Return whether the file is ours now; it is until it is closed, or the process ends in any way."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # somebody else's, or a file system without locks
+        return False
+    return True
+
+
+def _sync_name(path: Path, *, keep: bool) -> None:
+    """Sync the folder of `path`; a new name that may be lost is taken back: an error leaves nothing."""
+    try:
+        sync_folder(path.parent)
+    except BaseException:
+        if not keep:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _require_free(path: Path, size_bytes: int) -> None:
@@ -140,5 +199,6 @@ def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
             raise
         refuse_existing(path, overwrite=False)  # a file system without hard links
         temporary.replace(path)
-    else:
+        return
+    with contextlib.suppress(OSError):  # the file is published; a second name for it harms nobody
         temporary.unlink()

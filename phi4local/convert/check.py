@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def sources_unchanged(plan: ConversionPlan) -> None:
-    """Raise unless every shard has the size and the time that it had when its header was read.
+    """Raise unless every shard is the file that it was when its header was read: number, size and time.
 
     Raises:
         CheckpointError: a shard was replaced, changed or deleted meanwhile.
@@ -25,7 +25,8 @@ def sources_unchanged(plan: ConversionPlan) -> None:
             state = shard.path.stat()
         except OSError as error:
             raise CheckpointError(shard.path, "disappeared while it was converted") from error
-        if (state.st_size, state.st_mtime_ns) != (shard.size_bytes, shard.modified_ns):
+        found = (state.st_size, state.st_mtime_ns, state.st_ino)
+        if found != (shard.size_bytes, shard.modified_ns, shard.inode):
             raise CheckpointError(shard.path, "changed while it was converted", hint="convert it again")
 
 

@@ -42,10 +42,13 @@ class Checkpoint:
         """Return the checkpoint's file `name`, or `None` if it has none.
 
         Raises:
-            CheckpointError: it is a link that leaves the folder.
+            CheckpointError: it is a link that leaves the folder, or the system refused to look.
         """
         path = member(self.folder, name)
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except OSError as error:
+            raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from error
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:

@@ -154,6 +154,7 @@ def _weights_by_work(plan: ConversionPlan) -> Counter[Work]:
 
 def _refuse_source(plan: ConversionPlan, output: Path) -> None:
     """Refuse to write over the checkpoint: over its shards, and over all but GGUF files in its folder."""
+    files.refuse_existing(output, overwrite=True)  # a circle of links has no end to resolve to
     target = output.resolve()
     beside = target.parent == plan.source.resolve() and target.suffix.lower() != ".gguf"
     if beside or target in {shard.path.resolve() for shard in plan.checkpoint.shards}:

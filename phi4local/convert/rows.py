@@ -14,11 +14,11 @@ from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
+from phi4local.convert import refusals
 from phi4local.convert.kernels.choice import Work
 from phi4local.convert.quantizer import largest_magnitude, widen
 from phi4local.convert.sources import ConfigTensor, JoinedTensor
-from phi4local.errors import CheckpointError, ConversionError, NonFiniteWeightError
-from phi4local.native.ggml import TENSOR_TYPES
+from phi4local.errors import CheckpointError, NonFiniteWeightError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,28 +29,10 @@ if TYPE_CHECKING:
     from phi4local.convert.plan import PlannedTensor
     from phi4local.convert.quantizer import RowQuantizer
     from phi4local.convert.safetensors import SourceTensor
+    from phi4local.errors import UnstorableWeightError
 
 CHUNK_ELEMENTS = 2**20
 """Elements of a chunk: 4 MiB as float32. A single longer row makes a longer chunk."""
-
-_F16_OVERFLOW = 65520.0  # the smallest number that rounds to infinity
-# Above every quantized type's range. No sum inside ggml overflows below it; Q6_K would store 1e20 as 0.
-_QUANTIZED_OVERFLOW = 2.0**30
-# Where a block keeps its 16-bit scales (block_* in ggml/src/ggml-common.h).
-_SCALE_OFFSETS = {
-    "Q4_0": (0,),
-    "Q4_1": (0, 2),
-    "Q5_0": (0,),
-    "Q5_1": (0, 2),
-    "Q8_0": (0,),
-    "Q2_K": (80, 82),
-    "Q3_K": (108,),
-    "Q4_K": (0, 2),
-    "Q5_K": (0, 2),
-    "Q6_K": (208,),
-    "IQ4_NL": (0,),
-    "IQ4_XS": (0,),
-}
 
 
 def chunks(tensor: PlannedTensor | SourceTensor | ConfigTensor) -> Iterator[tuple[int, int]]:
@@ -137,7 +119,7 @@ def convert_rows(
 
     Raises:
         NonFiniteWeightError: NaN or infinity in the tensor; counted over all of it.
-        ConversionError: a weight that the target type cannot hold.
+        UnstorableWeightError: a weight that the target type cannot hold.
         CheckpointError: the shard cannot be read.
     """
     raw = reader.read(tensor.source, first=first, count=count)
@@ -151,28 +133,34 @@ def convert_rows(
     stored = None
     if largest < _limit(tensor.type):
         stored = quantizer.store(Work(tensor.source.dtype, tensor.type), raw, tensor.shape[-1])
-    if stored is None or not _scales_are_finite(stored, tensor.type):
-        raise ConversionError(
-            f"tensor `{tensor.source.name}` in `{tensor.source.shard}` holds {largest:g}, "
-            f"which {tensor.type} cannot store",
-            hint="choose BF16 or F32",
-        )
+    if stored is None or not refusals.storable(stored, tensor.type).all():
+        raise _unstorable(tensor, reader, quantizer)
     return stored
 
 
 def _limit(type_name: str) -> float:
     if type_name == "F16":
-        return _F16_OVERFLOW
-    return _QUANTIZED_OVERFLOW if type_name in _SCALE_OFFSETS else np.inf
+        return refusals.F16_OVERFLOW
+    return refusals.QUANTIZED_OVERFLOW if type_name in refusals.SCALE_OFFSETS else np.inf
 
 
-def _scales_are_finite(stored: NDArray[np.uint8], type_name: str) -> bool:
-    blocks = stored.reshape(-1, TENSOR_TYPES[type_name].block_bytes)
-    for offset in _SCALE_OFFSETS.get(type_name, ()):
-        scales = np.ascontiguousarray(blocks[:, offset : offset + 2]).view("<f2")
-        if not np.isfinite(scales).all():
-            return False
-    return True
+def _unstorable(
+    tensor: PlannedTensor, reader: SourceReader, quantizer: RowQuantizer
+) -> UnstorableWeightError:
+    def pieces(part: SourceTensor | ConfigTensor) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for first, count in chunks(part):
+            values = widen(reader.read(part, first=first, count=count), part.dtype)
+            yield first * part.shape[-1], values.reshape(count, -1)
+
+    def store(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return quantizer.store(Work("F32", tensor.type), values.reshape(-1).view(np.uint8), tensor.shape[-1])
+
+    source = tensor.source
+    for part in source.parts if isinstance(source, JoinedTensor) else (source,):
+        error = refusals.unstorable(part.name, tensor.type, pieces(part), store)
+        if error.count:
+            break
+    return error
 
 
 def _non_finite(tensor: PlannedTensor, reader: SourceReader) -> NonFiniteWeightError:

@@ -27,6 +27,7 @@ from tests.hostile.spoiled_checkpoints import (
     replace_by,
     set_config,
     set_tensor,
+    share_bytes,
     swap_norm_and_next,
     write,
 )
@@ -95,7 +96,23 @@ HEADERS = {
     ),
     "huge header": Case(write(FIRST, b"\xff" * 64), CHECKPOINT, "claims a header", names=FIRST),
     "header of 100 MB": Case(
-        write(FIRST, struct.pack("<Q", 100_000_000) + b"{}"), CHECKPOINT, "truncated", names=FIRST
+        write(FIRST, struct.pack("<Q", 100_000_000) + b"{}"), CHECKPOINT, "claims a header", names=FIRST
+    ),
+    "header beyond the end": Case(
+        write(FIRST, struct.pack("<Q", 2**20) + b"{}"), CHECKPOINT, "truncated", names=FIRST
+    ),
+    "ten thousand tensors over the same bytes": Case(
+        edit_header(FIRST, share_bytes), CHECKPOINT, "overlaps", names=FIRST
+    ),
+    "4 bit": Case(edit_header(FIRST, set_tensor(EMBEDDING, dtype="F4")), UNSUPPORTED, "F4", names=FIRST),
+    "a byte of 6 bits": Case(
+        edit_header(FIRST, set_tensor(EMBEDDING, dtype="F6_E2M3")), UNSUPPORTED, "F6_E2M3", names=FIRST
+    ),
+    "offsets beyond 64 bits": Case(
+        edit_header(FIRST, set_tensor(EMBEDDING, data_offsets=[0, 2**64 + 64])), CHECKPOINT, "offsets"
+    ),
+    "metadata is a text": Case(
+        edit_header(FIRST, lambda header: header.update(__metadata__="pt")), CHECKPOINT, "__metadata__"
     ),
     "pickle in disguise": Case(write(FIRST, b"\x80\x04\x95" + b"p" * 99), CHECKPOINT, "header", names=FIRST),
     "HTML page": Case(write(FIRST, b"<!DOCTYPE html><html></html>"), CHECKPOINT, "header", names=FIRST),

@@ -140,6 +140,12 @@ def swap_norm_and_next(header: dict[str, Any]) -> None:
     norms[1]["data_offsets"] = norms[0]["data_offsets"]
 
 
+def share_bytes(header: dict[str, Any]) -> None:
+    """Let many more tensors claim the bytes of one; after huggingface/safetensors' `attacks/`."""
+    norm = next(value for key, value in header.items() if key.endswith("layernorm.weight"))
+    header.update({f"copy.{number}": dict(norm) for number in range(10_000)})
+
+
 def drop(*keys: Any) -> Change:
     """Remove the last of `keys`, after following the others."""
 

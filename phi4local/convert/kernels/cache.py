@@ -55,8 +55,11 @@ def writable_folder() -> Path | None:
 
 
 def is_compiled(kernel: str) -> bool:
-    """Return whether `kernel`, such as `Q4_K-BF16`, was compiled before and kept."""
-    return (code_folder() / f"{kernel}.compiled").is_file()
+    """Return whether `kernel`, such as `Q4_K-BF16`, was compiled before and kept where we may read it."""
+    try:
+        return (code_folder() / f"{kernel}.compiled").is_file()
+    except OSError:
+        return False
 
 
 def remember_compiled(kernel: str) -> None:

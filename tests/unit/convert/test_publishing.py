@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import pytest
 from phi4local import errors, files
 from phi4local.convert import conversion, convert_checkpoint, plan_conversion
 from phi4local.gguf import validate
-from tests.random_checkpoint import NANO, Size, write_random_checkpoint
+from tests.random_checkpoint import Size, write_random_checkpoint
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="calls and file names that Windows has not")
 
@@ -133,28 +131,6 @@ def test_a_file_size_limit(checkpoint: Path, tmp_path: Path) -> None:
         assert sorted(tmp_path.iterdir()) == ([] if refused else [output])
 
 
-@POSIX
-def test_a_shard_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write_random_checkpoint(tmp_path / "c")
-    shard = folder / "model.safetensors"
-    (tmp_path / "out").mkdir()
-
-    def touch(done: int, total: int) -> None:
-        if done == total:
-            os.utime(shard, (1, 1))
-
-    with pytest.raises(errors.CheckpointError, match="changed while it was converted"):
-        convert_checkpoint(folder, tmp_path / "out" / "m.gguf", "Q8_0", progress=touch)
-
-    def cut(done: int, total: int) -> None:
-        if done < total:
-            os.truncate(shard, shard.stat().st_size // 2)
-
-    with pytest.raises(errors.CheckpointError, match="ended at byte"):
-        convert_checkpoint(folder, tmp_path / "out" / "m.gguf", "Q8_0", progress=cut)
-    assert list((tmp_path / "out").iterdir()) == []
-
-
 def test_a_damaged_header_is_found_before_the_file_gets_its_name(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,57 +169,6 @@ def test_progress_that_raises_leaves_nothing(checkpoint: Path, tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         convert_checkpoint(checkpoint, tmp_path / "m.gguf", "Q8_0", progress=progress)
     assert list(tmp_path.iterdir()) == []
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from phi4local.convert import convert_checkpoint
-print("ready", flush=True)
-convert_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), "Q4_K_M")
-print("done", flush=True)
-"""
-
-
-def kill_while_converting(output: Path, seconds: float) -> None:
-    command = [sys.executable, "-c", KILLED, str(NANO), str(output)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        time.sleep(seconds)
-        process.kill()
-
-
-def check_after_a_kill(tmp_path: Path, seconds: float, expected: bytes) -> None:
-    output = tmp_path / "m.gguf"
-    kill_while_converting(output, seconds)
-    left = [path for path in tmp_path.iterdir() if path != output]
-    assert all(path.name.endswith(files.TEMPORARY_SUFFIX) for path in left)
-    if output.exists():
-        assert output.read_bytes() == expected
-        output.unlink()
-    convert_checkpoint(NANO, output, "Q4_K_M")
-    assert output.read_bytes() == expected
-    for path in tmp_path.iterdir():
-        path.unlink()
-
-
-@pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    output = tmp_path_factory.mktemp("untouched") / "m.gguf"
-    convert_checkpoint(NANO, output, "Q4_K_M")
-    return output.read_bytes()
-
-
-@pytest.mark.parametrize("seconds", [0.15, 0.4])
-def test_a_kill_leaves_no_half_file(seconds: float, tmp_path: Path, untouched: bytes) -> None:
-    check_after_a_kill(tmp_path, seconds, untouched)
-
-
-@pytest.mark.full
-def test_kills_at_random_times(tmp_path: Path, untouched: bytes) -> None:
-    moments = random.Random(1)
-    for _ in range(100):
-        check_after_a_kill(tmp_path, moments.uniform(0, 0.9), untouched)
 
 
 def test_two_conversions_to_one_name(checkpoint: Path, tmp_path: Path) -> None:
