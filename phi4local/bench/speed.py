@@ -102,7 +102,7 @@ def _prompt_round(model: Model, tokens: int, seed: int) -> tuple[float, float]:
     """Return prompt tokens per second and seconds to the first text."""
     prompt = random_prompt(tokens, model.facts.vocabulary_tokens, seed=seed)
     started = time.perf_counter()
-    generation = model.generate((prompt,), max_tokens=1, ignore_end=True)
+    generation = model.submit_segments((prompt,), max_tokens=1, ignore_end=True)
     seconds = 0.0
     finished: Finished | None = None
     for event in generation:
@@ -117,7 +117,7 @@ def _generation_round(model: Model, tokens: int, seed: int) -> float:
     """Return generated tokens per second between the first text and the end, seen from here."""
     prompt = random_prompt(SHORT_PROMPT_TOKENS, model.facts.vocabulary_tokens, seed=seed)
     times, events = [], []
-    for event in model.generate((prompt,), max_tokens=tokens, ignore_end=True):
+    for event in model.submit_segments((prompt,), max_tokens=tokens, ignore_end=True):
         times.append(time.perf_counter())
         events.append(event)
     finished = events[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
+from phi4local.engine.embedding import Embedder
 from phi4local.engine.generation import Generation
 from phi4local.engine.model import LoadedModel
 from phi4local.engine.scheduler import Job, Scheduler
@@ -12,6 +13,9 @@ from phi4local.engine.scheduler import Job, Scheduler
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+
+    import numpy
+    from numpy.typing import NDArray
 
     from phi4local.engine.events import Request
     from phi4local.engine.model import ModelFacts, ModelFile
@@ -33,6 +37,7 @@ class Engine:
 
     def __init__(self, file: ModelFile, settings: LoadSettings) -> None:
         self._model = LoadedModel(file, settings)
+        self._embedder = Embedder(self._model)
         self._scheduler = Scheduler(self._model)
 
     @property
@@ -52,8 +57,13 @@ class Engine:
         """Return the token ids of a prompt."""
         return self._model.tokenize(segments)
 
+    def embed(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
+        """Return the vectors of texts, see `Embedder.embed`."""
+        return self._embedder.embed(texts)
+
     def close(self) -> None:
         """Cancel what runs and free the model."""
+        self._embedder.close()
         self._scheduler.close()
 
     def __enter__(self) -> Self:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from typing import TYPE_CHECKING, Self
 
-from phi4local.engine.events import Completion, Event, Finished, Text, TokenLogprob
+from phi4local.engine.events import Completion, Event, Finished, Text
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
@@ -16,65 +18,94 @@ CHECK_SECONDS = 1.0
 
 
 class Generation:
-    """The events of one request, in order: `Text` … and one `Finished`.
+    """An answer that is being written: `Text` events, and one `Finished` at the end.
 
-    Iterable, async-iterable and a context manager; leaving the `with` block cancels what still runs.
+    The work goes on by itself. Read it as you like: wait for `text` or `result()`, iterate over `texts()` or
+    over the events, the latter also with `async for`. Leaving the `with` block cancels what still runs, and
+    so does leaving an `async for` before its end.
 
     Example::
 
-        with engine.submit(request) as generation:
+        with model.chat("Why is the sky blue?") as generation:
             for event in generation:
                 ...
 
     Raises:
-        EngineError: while iterating, when the engine failed.
+        EngineError: while reading, when the engine failed.
     """
 
     def __init__(self, *, cancel: Callable[[], None], check: Callable[[float], None] | None = None) -> None:
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._cancel = cancel
         self._check = check
-        self._done = False
+        self._wake: Callable[[], None] | None = None
+        self._end: Finished | BaseException | None = None
+        self._texts: list[Text] = []
 
     def put(self, event: Event | BaseException) -> None:
         """Hand over the next event; the engine's side."""
         self._events.put(event)
+        if (wake := self._wake) is not None:
+            wake()
 
     def cancel(self) -> None:
         """Ask the engine to stop at its next step; `Finished("cancelled")` follows."""
-        if not self._done:
+        if self._end is None:
             self._cancel()
 
-    def result(self) -> Completion:
-        """Wait for the end and return the whole answer.
+    @property
+    def text(self) -> str:
+        """Wait for the end and return the whole text. Example: `print(model.chat("Hello").text)`."""
+        return self.result().text
 
-        Example: `engine.submit(request).result().text`.
+    def result(self) -> Completion:
+        """Wait for the end and return the whole answer, whatever was read of it before.
+
+        Example: `model.chat("Hello").result().finished.usage.generated_tokens`.
         """
-        texts: list[str] = []
-        token_ids: list[int] = []
-        logprobs: list[TokenLogprob] = []
-        for event in self:
-            if isinstance(event, Finished):
-                return Completion(
-                    text="".join(texts),
-                    token_ids=tuple(token_ids),
-                    finished=event,
-                    logprobs=tuple(logprobs) or None,
-                )
-            texts.append(event.delta)
-            token_ids += event.token_ids
-            logprobs += event.logprobs or ()
-        raise RuntimeError("the generation was consumed before")
+        for _ in self:
+            pass
+        return self._completion()
+
+    async def aresult(self) -> Completion:
+        """Wait for the end like `result`, without blocking the event loop; cancelled if the task is."""
+        async for _ in self:
+            pass
+        return self._completion()
+
+    def texts(self) -> Iterator[str]:
+        """Yield the text as it comes; leaving the loop cancels the rest."""
+        with self:
+            for event in self:
+                if isinstance(event, Text) and event.delta:
+                    yield event.delta
 
     def __iter__(self) -> Iterator[Event]:
-        while not self._done:
+        while self._end is None:
             yield self._next()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         import asyncio  # 0.02 s that the command line does not need
 
-        while not self._done:
-            yield await asyncio.to_thread(self._next)
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(arrived.set)
+
+        self._wake = wake
+        try:
+            while self._end is None:
+                arrived.clear()
+                try:
+                    event = self._events.get_nowait()
+                except queue.Empty:
+                    await self._arrival(arrived)
+                    continue
+                yield self._take(event)
+        finally:
+            self._wake = None
+            self.cancel()  # does nothing after the end
 
     def __enter__(self) -> Self:
         return self
@@ -84,19 +115,41 @@ class Generation:
     ) -> None:
         self.cancel()
 
+    async def _arrival(self, arrived: asyncio.Event) -> None:
+        import asyncio
+
+        started = time.monotonic()
+        try:
+            await asyncio.wait_for(arrived.wait(), CHECK_SECONDS)
+        except TimeoutError:
+            if self._check is not None:
+                self._check(time.monotonic() - started)
+
     def _next(self) -> Event:
         while True:
             started = time.monotonic()
             try:
-                event = self._events.get(timeout=CHECK_SECONDS)
-                break
+                return self._take(self._events.get(timeout=CHECK_SECONDS))
             except queue.Empty:
                 if self._check is not None:
                     self._check(time.monotonic() - started)
+
+    def _take(self, event: Event | BaseException) -> Event:
         if isinstance(event, Text):
+            self._texts.append(event)
             return event
-        self._done = True
+        self._end = event
         self._events.put(event)  # whoever else reads this generation gets its end too
         if isinstance(event, BaseException):
             raise event
         return event
+
+    def _completion(self) -> Completion:
+        if not isinstance(self._end, Finished):
+            raise self._end or RuntimeError("the generation has no end")
+        return Completion(
+            text="".join(event.delta for event in self._texts),
+            token_ids=tuple(token for event in self._texts for token in event.token_ids),
+            finished=self._end,
+            logprobs=tuple(item for event in self._texts for item in event.logprobs or ()) or None,
+        )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from phi4local.native.llama import NativeModel
 
 _GGML_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+_NO_POOLING = 0  # LLAMA_POOLING_TYPE_NONE: one vector for each token
 
 
 class Piece(NamedTuple):
@@ -55,6 +56,7 @@ class ContextShape:
         unified: one pool of cells, so that sequences can share a prefix; else each sequence has a stream of
             its own, which computes faster when nothing is shared.
         kv_offload: keep the cells of a layer where its weights are; else all of them in main memory.
+        embeddings: keep the last hidden state of every token, for `hidden_states`.
     """
 
     context_tokens: int
@@ -65,6 +67,7 @@ class ContextShape:
     sequences: int = 1
     unified: bool = True
     kv_offload: bool = True
+    embeddings: bool = False
 
 
 class NativeContext:
@@ -85,6 +88,10 @@ class NativeContext:
         parameters.n_seq_max = shape.sequences
         # Rows of logits: one for each sequence (llama.cpp asks for no fewer), not one for each token.
         parameters.n_outputs_max = shape.sequences
+        if shape.embeddings:
+            parameters.embeddings = True
+            parameters.pooling_type = _NO_POOLING
+            parameters.n_outputs_max = parameters.n_batch
         parameters.kv_unified = shape.unified
         parameters.offload_kqv = shape.kv_offload
         parameters.no_perf = True
@@ -148,6 +155,10 @@ class NativeContext:
     def logits(self, row: int = -1) -> Any:  # noqa: ANN401 - POINTER(c_float)
         """Return a pointer to the logits of a row, float32, `(vocab,)`; valid until the next decode."""
         return self._api.llama_get_logits_ith(self.handle, row)
+
+    def hidden_states(self) -> Any:  # noqa: ANN401
+        """Return a pointer to the last norm's output for the batch's tokens, float32, `(tokens, width)`."""
+        return self._api.llama_get_embeddings(self.handle)
 
     def forget_from(self, position: int, *, sequence: int = 0) -> None:
         """Drop the cached tokens of a sequence at `position` and after it."""

@@ -133,6 +133,7 @@ class NativeModel:
         self.vocabulary_tokens: int = api.llama_vocab_n_tokens(self.vocabulary)
         self.size_bytes: int = api.llama_model_size(self.handle)
         self.parameters: int = api.llama_model_n_params(self.handle)
+        self.width: int = api.llama_model_n_embd(self.handle)
         self._piece_buffer = ctypes.create_string_buffer(256)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:

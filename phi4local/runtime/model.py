@@ -1,38 +1,40 @@
-"""A model that answers: messages or text in, events out."""
+"""A model on this machine: messages or text in, events out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from phi4local.engine import Generation, Request
+from phi4local.messages import as_messages
 from phi4local.prompts import TextSegment, TokenSegment
+from phi4local.runtime.language_model import LanguageModel
 from phi4local.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
+
+    import numpy
+    from numpy.typing import NDArray
 
     from phi4local.catalog import Manifest
     from phi4local.engine.model import ModelFacts
     from phi4local.engine.worker import EngineWorker
-    from phi4local.messages import Message
+    from phi4local.messages import Message, Messages
     from phi4local.prompts import ChatTemplate, Segment
     from phi4local.runtime.facts import FileFacts
 
 
-class Model:
+class Model(LanguageModel):
     """A loaded model. Made by `phi4local.load`; use it as a context manager or `close` it.
 
     Attributes:
-        name: how the model is called.
         file: what the file's header says.
         facts: what came out of loading; `facts.settings` has no unset field.
-        notices: lines that a person should see once, such as an unknown chat template.
 
     Example::
 
         with phi4local.load("phi4-nano") as model:
-            print(model.chat([Message("user", "Why is the sky blue?")]).result().text)
+            print(model.chat("Why is the sky blue?").text)
     """
 
     def __init__(
@@ -62,40 +64,7 @@ class Model:
         """Room for prompt and answer together."""
         return self.facts.settings.context_tokens or 0
 
-    def chat(
-        self,
-        messages: Sequence[Message],
-        *,
-        sampling: SamplingSettings | None = None,
-        max_tokens: int | None = None,
-        kept_ids: Mapping[int, tuple[int, ...]] | None = None,
-    ) -> Generation:
-        """Answer a conversation.
-
-        Args:
-            messages: the turns so far, the last one from the user.
-            kept_ids: token ids of messages, by their index, as they were generated. Tokenizing an answer's
-                text again can give other ids, and then its work in the cache is lost.
-            sampling: unset fields take the manifest's values, then llama.cpp's.
-            max_tokens: most tokens to generate.
-
-        Returns:
-            A `Generation`: iterate over its events, or call `result()`.
-
-        Raises:
-            ChatTemplateError: the template refuses the messages.
-        """
-        segments = self.chat_segments(messages, kept_ids=kept_ids)
-        return self.generate(segments, sampling=sampling, max_tokens=max_tokens)
-
-    def complete(
-        self, text: str, *, sampling: SamplingSettings | None = None, max_tokens: int | None = None
-    ) -> Generation:
-        """Continue `text` without a chat template; special tokens in it are plain text."""
-        segments = (TextSegment(text, special=False),)
-        return self.generate(segments, sampling=sampling, max_tokens=max_tokens)
-
-    def generate(
+    def submit_segments(
         self,
         segments: Iterable[Segment],
         *,
@@ -103,7 +72,14 @@ class Model:
         max_tokens: int | None = None,
         ignore_end: bool = False,
     ) -> Generation:
-        """Continue a prompt of segments: what `chat` and `complete` stand on."""
+        """Continue a prompt of segments: what `chat` and `generate` stand on.
+
+        Args:
+            segments: see `phi4local.prompts`.
+            sampling: unset fields take the manifest's values, then llama.cpp's.
+            max_tokens: most tokens to generate.
+            ignore_end: go on after an end token.
+        """
         wanted = sampling or SamplingSettings()
         if self.manifest is not None:
             wanted = wanted.filled_from(self.manifest.sampling)
@@ -123,22 +99,71 @@ class Model:
             for segment, origin in zip(prompt.segments, prompt.origins, strict=True)
         )
 
+    def tokenize(self, prompt: Messages) -> list[int]:
+        """Return the token ids of a text, or of a conversation as the model reads it.
+
+        A text alone gets no template here; control tokens in it are plain text, as everywhere.
+
+        Example::
+
+            >>> model.tokenize("Hello")
+            [919]
+            >>> len(model.tokenize([{"role": "user", "content": "Hello"}]))
+            8
+        """
+        if isinstance(prompt, str):
+            return self._worker.tokenize((TextSegment(prompt, special=False),))
+        return self._worker.tokenize(self.chat_segments(as_messages(prompt)))
+
+    def embed(self, texts: str | Sequence[str]) -> NDArray[numpy.float32]:
+        """Return one vector for each text: the mean of its tokens' last hidden states, of length 1.
+
+        Close vectors belong to texts that this model reads alike; it was not trained for search, so models
+        made for it do better. The first call makes a second context on the same weights, with room for the
+        longest text so far; answers that are being written are not touched.
+
+        Args:
+            texts: one text, or several; each is read alone, without a template.
+
+        Returns:
+            float32, shape `(texts, width)`; the width is 256 for phi4-nano and 5,120 for Phi-4.
+
+        Example::
+
+            >>> vectors = model.embed(["the sky is blue", "the sea is blue", "two plus two"])
+            >>> vectors.shape
+            (3, 256)
+            >>> similarities = vectors @ vectors[0]
+
+        Raises:
+            InvalidSettingError: a text is empty.
+            ContextTooLongError: a text has more tokens than the context holds.
+        """
+        return self._worker.embed([texts] if isinstance(texts, str) else list(texts))
+
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return how many tokens the conversation takes in the context, without the answer to come."""
-        return len(self._worker.tokenize(self.chat_segments(messages)))
+        return len(self.tokenize(messages))
 
     def peak_memory_bytes(self) -> int:
         """Return the largest resident size of the engine process; 0 where the system does not tell."""
         return self._worker.peak_memory_bytes()
 
     def close(self) -> None:
-        """End the engine process."""
+        """End the engine process; what still runs fails with `EngineError`."""
         self._worker.close()
 
-    def __enter__(self) -> Self:
-        return self
+    def _start_chat(
+        self,
+        messages: tuple[Message, ...],
+        sampling: SamplingSettings,
+        *,
+        max_tokens: int | None,
+        kept_ids: Mapping[int, tuple[int, ...]],
+    ) -> Generation:
+        segments = self.chat_segments(messages, kept_ids=kept_ids)
+        return self.submit_segments(segments, sampling=sampling, max_tokens=max_tokens)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _start_text(self, text: str, sampling: SamplingSettings, *, max_tokens: int | None) -> Generation:
+        segments = (TextSegment(text, special=False),)
+        return self.submit_segments(segments, sampling=sampling, max_tokens=max_tokens)

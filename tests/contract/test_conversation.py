@@ -43,7 +43,7 @@ def test_a_following_turn_evaluates_only_what_is_new(model, attempt):
 
 
 def test_text_is_continued_without_a_chat_template(model):
-    bare = model.complete("Pip the fox was little and", max_tokens=3).result()
+    bare = model.generate("Pip the fox was little and", max_tokens=3).result()
     chat = model.chat([phi4local.Message("user", "Pip the fox was little and")], max_tokens=3).result()
     # The template adds <|im_start|> user <|im_sep|>, <|im_end|>, and <|im_start|> assistant <|im_sep|>.
     assert chat.finished.usage.prompt_tokens == bare.finished.usage.prompt_tokens + 7

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from phi4local import hardware
+from phi4local.engine.embedding import Embedder
 from phi4local.engine.model import LoadedModel
 from phi4local.engine.scheduler import Job, Scheduler
 from phi4local.engine.worker import protocol
@@ -66,6 +67,7 @@ class Child:
         self._lock = threading.Lock()
         self._scheduler: Scheduler | None = None
         self._model: LoadedModel | None = None
+        self._embedder: Embedder | None = None
         self._jobs: dict[int, Job] = {}
 
     def serve(self, commands: IO[bytes]) -> None:
@@ -88,7 +90,20 @@ class Child:
     def _on_load(self, message: dict[str, Any]) -> None:
         file = protocol.file_from_json(message["file"])
         settings = LoadSettings.from_mapping(message["settings"])
-        threading.Thread(target=self._load, args=(file, settings), daemon=True).start()
+        self._in_background(
+            lambda: self._load(file, settings), failed=lambda error: {"type": "failed", "id": None} | error
+        )
+
+    def _in_background(
+        self, work: Callable[[], None], *, failed: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - the worker loop: the parent must hear of it
+                self._send(failed(protocol.error_to_json(error)))
+
+        threading.Thread(target=run, daemon=True).start()
 
     def _load(self, file: Any, settings: LoadSettings) -> None:  # noqa: ANN401
         told = [-1.0]
@@ -99,11 +114,8 @@ class Child:
                 self._send({"type": "loading", "share": share})
             return True
 
-        try:
-            self._model = LoadedModel(file, settings, progress=progress)
-        except Exception as error:  # noqa: BLE001 - the worker loop: the parent must hear of it
-            self._send({"type": "failed", "id": None} | protocol.error_to_json(error))
-            return
+        self._model = LoadedModel(file, settings, progress=progress)
+        self._embedder = Embedder(self._model)
         self._scheduler = Scheduler(self._model)
         self._send({"type": "loaded"} | protocol.facts_to_json(self._model.facts))
 
@@ -132,12 +144,29 @@ class Child:
     def _on_tokenize(self, message: dict[str, Any]) -> None:
         if self._model is None:
             return  # the parent asks only after `loaded`
+        answer = {"type": "answer", "id": message["id"]}
         try:
             ids = self._model.tokenize(protocol.segments_from_json(message["segments"]))
         except Phi4LocalError as error:
-            self._send({"type": "answer"} | protocol.error_to_json(error))
+            self._send(answer | protocol.error_to_json(error))
         else:
-            self._send({"type": "answer", "token_ids": ids})
+            self._send(answer | {"token_ids": ids})
 
-    def _on_memory(self, _message: dict[str, Any]) -> None:
-        self._send({"type": "answer", "peak_bytes": hardware.peak_memory_bytes()})
+    def _on_memory(self, message: dict[str, Any]) -> None:
+        peak_bytes = hardware.peak_memory_bytes()
+        self._send({"type": "answer", "id": message["id"], "peak_bytes": peak_bytes})
+
+    def _on_embed(self, message: dict[str, Any]) -> None:
+        embedder = self._embedder
+        if embedder is None:
+            return  # the parent asks only after `loaded`
+
+        def step(done: int, total: int) -> None:
+            self._send({"type": "step", "id": message["id"], "done": done, "total": total})
+
+        def embed() -> None:
+            vectors = embedder.embed(message["texts"], step=step)
+            self._send({"type": "answer", "id": message["id"], "vectors": protocol.vectors_to_json(vectors)})
+
+        # On a thread of its own, so that requests and cancellations are still read.
+        self._in_background(embed, failed=lambda error: {"type": "answer", "id": message["id"]} | error)

@@ -42,8 +42,7 @@ class Child:
         self._numbers = itertools.count(1)
         self._generations: dict[int, Generation] = {}
         self._loaded: queue.SimpleQueue[ModelFacts | float | BaseException] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
-        self._ask_lock = threading.Lock()
+        self._questions: dict[int, queue.SimpleQueue[dict[str, Any] | BaseException]] = {}
         self._ended = threading.Event()
         self._cause: EngineError | None = None
         self._last_life = time.monotonic()
@@ -91,13 +90,15 @@ class Child:
         return generation
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send a question and return the answer."""
-        with self._ask_lock:
-            self._last_life = time.monotonic()
-            self._send(message)
-            answer = self._wait(self._answers)
+        """Send a question and return the answer; several threads may ask at the same time."""
+        number = next(self._numbers)
+        answers = self._questions[number] = queue.SimpleQueue()
+        self._last_life = time.monotonic()
+        self._send(message | {"id": number})
+        if self._ended.is_set() and self._questions.pop(number, None) is not None:
+            raise self._death()
+        answer = self._wait(answers)
         if isinstance(answer, BaseException):
-            self._answers.put(answer)  # the child is dead for everybody who asks
             raise answer
         if "kind" in answer:
             raise protocol.error_from_json(answer)
@@ -149,7 +150,8 @@ class Child:
         self._ended.set()
         death = self._death()
         self._loaded.put(death)
-        self._answers.put(death)
+        while self._questions:
+            self._questions.popitem()[1].put(death)
         while self._generations:
             self._generations.popitem()[1].put(death)
 
@@ -168,7 +170,7 @@ class Child:
             case "loaded":
                 self._loaded.put(protocol.facts_from_json(message))
             case "answer":
-                self._answers.put(message)
+                self._questions.pop(message["id"]).put(message)
 
     def _death(self) -> EngineError:
         if self._cause is not None:

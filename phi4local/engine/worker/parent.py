@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    import numpy
+    from numpy.typing import NDArray
+
     from phi4local.engine.events import Request
     from phi4local.engine.generation import Generation
     from phi4local.engine.model import ModelFacts, ModelFile
@@ -75,6 +78,11 @@ class EngineWorker:
         """Return the token ids of a prompt."""
         question = {"type": "tokenize", "segments": protocol.segments_to_json(list(segments))}
         return list(self._living_child().ask(question)["token_ids"])
+
+    def embed(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
+        """Return the vectors of texts, see `Embedder.embed`."""
+        answer = self._living_child().ask({"type": "embed", "texts": list(texts)})
+        return protocol.vectors_from_json(answer["vectors"])
 
     def peak_memory_bytes(self) -> int:
         """Return the child's largest resident size; 0 where the system does not tell."""

@@ -1,22 +1,27 @@
 """Messages between the two processes: a length (4 bytes, little-endian) and JSON.
 
 JSON and not pickle: the child runs native code on files of strangers, and nothing that it sends may run code
-here. To the child: `load`, `submit`, `cancel`, `tokenize`, `memory`. From the child: `loading`, `loaded`,
-`step`, `text`, `finished`, `failed`, and `answer` to the last two questions.
+here. To the child: `load`, `submit`, `cancel`, and the questions `tokenize`, `embed` and `memory`. From the
+child: `loading`, `loaded`, `step`, `text`, `finished`, `failed`, and an `answer` with its question's `id`.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from phi4local import errors
 from phi4local.engine.events import Finished, Request, Text, Timings, TokenLogprob, Usage
 from phi4local.engine.model import ModelFacts, ModelFile
 from phi4local.prompts import Segment, TextSegment, TokenSegment
 from phi4local.settings import LoadSettings, SamplingSettings
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
 
 MAX_MESSAGE_BYTES = 256 * 2**20
 _LENGTH = struct.Struct("<I")
@@ -126,6 +131,19 @@ def facts_from_json(data: dict[str, Any]) -> ModelFacts:
     """Undo `facts_to_json`."""
     known = {name: value for name, value in data.items() if name != "type"}
     return ModelFacts(**(known | {"settings": LoadSettings.from_mapping(data["settings"])}))
+
+
+def vectors_to_json(vectors: NDArray[numpy.float32]) -> dict[str, Any]:
+    """Return float32 vectors of shape `(rows, width)` as JSON values: digits would be four times as long."""
+    return {"width": vectors.shape[1], "base64": base64.b64encode(vectors.astype("<f4").tobytes()).decode()}
+
+
+def vectors_from_json(data: dict[str, Any]) -> NDArray[numpy.float32]:
+    """Undo `vectors_to_json`."""
+    import numpy
+
+    raw = base64.b64decode(data["base64"], validate=True)
+    return numpy.frombuffer(raw, dtype="<f4").astype(numpy.float32).reshape(-1, int(data["width"]))
 
 
 def event_to_json(event: Text | Finished) -> dict[str, Any]:

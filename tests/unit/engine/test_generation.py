@@ -1,6 +1,7 @@
 """A generation is iterable, awaitable and cancellable."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -49,4 +50,81 @@ def test_leaving_the_block_cancels_only_what_still_runs():
         pass
     with generation(END, cancel=lambda: calls.append(2)) as running:
         list(running)
+    assert calls == [1]
+
+
+def test_the_result_is_whole_whatever_was_read_before():
+    running = generation(Text("a", (1,)), Text("b", (2,)), END)
+    next(iter(running))
+    assert running.result().text == running.text == "ab"
+    assert running.result().token_ids == (1, 2)
+
+
+def test_an_error_stays_for_whoever_asks_again():
+    running = generation(Text("a", (1,)), EngineError("boom"))
+    for _ in range(2):
+        with pytest.raises(EngineError, match="boom"):
+            running.result()
+
+
+def test_leaving_the_texts_cancels_the_rest():
+    calls = []
+    texts = generation(
+        Text("a", (1,)), Text("", (2,)), Text("b", (3,)), cancel=lambda: calls.append(1)
+    ).texts()
+    assert next(texts) == "a"
+    assert calls == []
+    texts.close()
+    assert calls == [1]
+    assert list(generation(Text("a", (1,)), Text("", (2,)), END).texts()) == ["a"]
+
+
+def test_events_from_a_thread_reach_a_task_that_waits_already():
+    async def read():
+        running = generation()
+        waiting = asyncio.create_task(running.aresult())
+        await asyncio.sleep(0)  # it runs until it waits for the first event
+        thread = threading.Thread(target=lambda: [running.put(e) for e in (Text("a", (1,)), END)])
+        thread.start()
+        completion = await waiting
+        thread.join()
+        return completion
+
+    assert asyncio.run(read()).text == "a"
+
+
+def test_many_tasks_wait_without_a_thread_each():
+    async def read():
+        before = threading.active_count()
+        generations = [generation() for _ in range(200)]
+        tasks = [asyncio.create_task(running.aresult()) for running in generations]
+        await asyncio.sleep(0)
+        assert threading.active_count() == before
+        for running in reversed(generations):
+            running.put(END)
+        return await asyncio.gather(*tasks)
+
+    assert len(asyncio.run(read())) == 200
+
+
+def test_a_task_that_waits_looks_after_the_engine():
+    async def read():
+        running = Generation(cancel=lambda: None, check=lambda _seconds: running.put(EngineError("hung")))
+        await running.aresult()
+
+    with pytest.raises(EngineError, match="hung"):
+        asyncio.run(read())
+
+
+def test_cancelling_the_task_cancels_the_generation():
+    calls = []
+
+    async def read():
+        waiting = asyncio.create_task(generation(Text("a", (1,)), cancel=lambda: calls.append(1)).aresult())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await waiting
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(read())
     assert calls == [1]
