@@ -3,7 +3,7 @@
     import phi4local
 
     with phi4local.load("phi4-nano") as model:
-        print(model.chat([phi4local.Message("user", "Why is the sky blue?")]).result().text)
+        print(model.chat("Why is the sky blue?").text)
 
 Importing this package loads nothing heavy; the first `load` does.
 """
@@ -17,12 +17,14 @@ from phi4local.messages import Message
 from phi4local.settings import LoadSettings, SamplingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from phi4local.runtime.language_model import LanguageModel
     from phi4local.runtime.model import Model
     from phi4local.runtime.open import Progress
+    from phi4local.runtime.pipeline import TextGenerationPipeline
 
-__all__ = ["LoadSettings", "Message", "Phi4LocalError", "SamplingSettings", "load"]
+__all__ = ["LoadSettings", "Message", "Phi4LocalError", "SamplingSettings", "load", "pipeline"]
 
 
 def load(
@@ -38,6 +40,41 @@ def load(
     from phi4local.runtime.open import open_model
 
     return open_model(model, settings, progress=progress)
+
+
+def pipeline(
+    task: str,
+    model: str | LanguageModel | None = None,
+    *,
+    device_map: str | int | None = None,
+    model_kwargs: Mapping[str, Any] | None = None,
+    **options: Any,  # noqa: ANN401 - as in transformers
+) -> TextGenerationPipeline:
+    """Open a model behind the call of transformers' pipeline, as Phi-4's model card uses it.
+
+    Args:
+        task: "text-generation".
+        model: a name, a GGUF file, a checkpoint folder, or an open model; "microsoft/phi-4" is `phi-4`.
+        device_map: "auto" uses a GPU where there is one, "cpu" none, "cuda" and "mps" put everything on it.
+        model_kwargs: `torch_dtype` (or `dtype`): "auto" takes the model's usual quantization, "float32",
+            "bfloat16" and "float16" that of the name.
+        options: what every call shall take, such as `max_new_tokens`.
+
+    Example::
+
+        pipeline = phi4local.pipeline(
+            "text-generation", model="phi-4", model_kwargs={"torch_dtype": "auto"}, device_map="auto"
+        )
+        outputs = pipeline([{"role": "user", "content": "Why is the sky blue?"}], max_new_tokens=128)
+        print(outputs[0]["generated_text"][-1])
+
+    Raises:
+        InvalidSettingError: an argument that has no meaning here; the error names it.
+        Phi4LocalError: everything that `load` raises.
+    """
+    from phi4local.runtime.pipeline import make_pipeline
+
+    return make_pipeline(task, model, device_map=device_map, model_kwargs=model_kwargs, **options)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
