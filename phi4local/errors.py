@@ -24,7 +24,8 @@
         ├── ModelLoadError              llama.cpp refused the file
         ├── EngineCrashedError          the worker process ended in the middle of the work
         ├── EngineHungError             the worker process made no progress
-        └── NonFiniteLogitsError        the model computed NaN or infinity
+        ├── NonFiniteLogitsError        the model computed NaN or infinity
+        └── EngineBusyError             too many requests wait already
 
 `hint` says what the person can do; numbers are attributes, so nobody has to parse a message.
 """
@@ -270,3 +271,15 @@ class NonFiniteLogitsError(EngineError):
 def _or_list(names: Sequence[str]) -> str:
     quoted = [f"`{name}`" for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+
+class EngineBusyError(EngineError):
+    """As many requests wait as may wait; this one was not taken."""
+
+    def __init__(self, *, waiting: int, running: int) -> None:
+        super().__init__(
+            f"the engine is busy: {running:,} requests run and {waiting:,} wait",
+            hint="try again later, or load the model with a larger `queue_limit`",
+        )
+        self.waiting = waiting
+        self.running = running

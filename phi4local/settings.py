@@ -36,7 +36,14 @@ class LoadSettings(Settings):
         kv_type: element type of the KV cache, one of `KV_TYPES`.
         threads: CPU threads that compute.
         flash_attention: use the fused attention kernel.
-        parallel: sequences that can be in work at the same time.
+        parallel: sequences that can be in work at the same time, each with up to `context_tokens`.
+        unified_kv: one pool of cells for all sequences, which can share a prefix then. Otherwise each has a
+            stream of its own: a little faster when nothing is shared.
+        cache_tokens: cells of that pool, at least `context_tokens`. When they are fewer than all sequences
+            need together, the newest one waits, and is evaluated again later.
+        step_seconds: longest step of prompt evaluation, after which others go on and cancelling takes
+            effect; 0 for no limit.
+        queue_limit: requests that may wait for their turn.
         kv_offload: keep the KV cache of layers on the GPU there too.
         tensor_overrides: `REGEX=BUFFER` texts: tensors whose name fits go to that buffer type, such as `CPU`
             or `CUDA1`; the first that fits counts.
@@ -58,6 +65,10 @@ class LoadSettings(Settings):
     threads: int | None = None
     flash_attention: bool | None = None
     parallel: int | None = None
+    unified_kv: bool | None = None
+    cache_tokens: int | None = None
+    step_seconds: float | None = None
+    queue_limit: int | None = None
     kv_offload: bool | None = None
     tensor_overrides: tuple[str, ...] | None = None
     split_mode: str | None = None
@@ -69,7 +80,10 @@ class LoadSettings(Settings):
         require_whole("context_tokens", self.context_tokens, low=16, high=2**31 - 1)
         require_whole("gpu_layers", self.gpu_layers, low=0, high=2**31 - 1)
         require_whole("threads", self.threads, low=1, high=512)
-        require_whole("parallel", self.parallel, low=1, high=256)
+        require_whole("parallel", self.parallel, low=1, high=128)
+        require_whole("cache_tokens", self.cache_tokens, low=16, high=2**31 - 1)
+        require("step_seconds", self.step_seconds, low=0)
+        require_whole("queue_limit", self.queue_limit, low=1, high=2**20)
         if self.kv_type is not None and self.kv_type not in KV_TYPES:
             raise InvalidSettingError(
                 "kv_type", f"is {self.kv_type!r}; it must be one of {', '.join(KV_TYPES)}"

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from phi4local.cli.text import visible
 from phi4local.cli.wrap import WordWrap
-from phi4local.engine import Completion, Finished
+from phi4local.engine import Completion, Finished, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phi4local.engine import Event
+    from phi4local.engine import ContextShifted, Event
+
+_REASONS = {
+    "length": "stopped at the token limit",
+    "time": "stopped at the time limit",
+    "cancelled": "interrupted",
+}
 
 
 def print_answer(events: Iterable[Event]) -> Finished:
@@ -29,6 +35,9 @@ def print_answer(events: Iterable[Event]) -> Finished:
             if isinstance(event, Finished):
                 began = True
                 return event
+            if not isinstance(event, Text):
+                _tell_of_shift(event)
+                continue
             began = True
             sys.stdout.write(wrap.feed(visible(event.delta, keep_lines=True)) if wrap else event.delta)
             sys.stdout.flush()
@@ -37,6 +46,11 @@ def print_answer(events: Iterable[Event]) -> Finished:
             sys.stdout.write((wrap.finish() if wrap else "") + "\n")
             sys.stdout.flush()
     raise RuntimeError("an answer ended without its last event")
+
+
+def _tell_of_shift(event: ContextShifted) -> None:
+    turns = "the oldest turn" if event.turns == 1 else f"the {event.turns} oldest turns"
+    sys.stderr.write(f"the context is full: {turns} ({event.tokens:,} tokens) dropped\n")
 
 
 def statistics(finished: Finished) -> str:
@@ -50,7 +64,7 @@ def statistics(finished: Finished) -> str:
     kept = f" + {usage.reused_tokens:,} kept" if usage.reused_tokens else ""
     parts.append(f"prompt {evaluated:,}{kept} at {finished.prompt_tokens_per_second:,.1f} tok/s")
     if finished.reason != "stop":
-        parts.append({"length": "stopped at the token limit", "cancelled": "interrupted"}[finished.reason])
+        parts.append(_REASONS[finished.reason])
     return ", ".join(parts)
 
 

@@ -4,11 +4,22 @@
 bench use: a crash of the library becomes an error line. Nothing heavy is imported until one is opened.
 """
 
-from phi4local.engine.events import Completion, Event, Finished, Request, Text, Timings, TokenLogprob, Usage
+from phi4local.engine.events import (
+    Completion,
+    ContextShifted,
+    Event,
+    Finished,
+    Request,
+    Text,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
 from phi4local.engine.generation import Generation
 
 __all__ = [
     "Completion",
+    "ContextShifted",
     "Event",
     "Finished",
     "Generation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from phi4local.prompts import Segment
     from phi4local.settings import SamplingSettings
 
-FinishReason = Literal["stop", "length", "cancelled"]
-"""`stop`: an end token or a stop text; `length`: the token limit or a full context."""
+FinishReason = Literal["stop", "length", "time", "cancelled"]
+"""`stop`: an end token or a stop text; `length`: the token limit or a full context; `time`: `max_seconds`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +24,34 @@ class Request:
         segments: the prompt; see `phi4local.prompts`.
         sampling: how tokens are chosen; unset fields take llama.cpp's defaults.
         max_tokens: most tokens to generate; `None` for as many as the context holds.
+        max_seconds: longest time of work, waiting in line not counted; `None` for no limit.
         ignore_end: go on after an end token; benchmarks need answers of a fixed length.
+        priority: requests with a higher one start first, and their prompts are evaluated first.
+        turn_starts: indices of segments where turns begin that may be dropped, the oldest first, when the
+            context is full. Empty: a prompt that is too long is an error, a full context ends the answer.
+        adapters: names of loaded adapters with their scales, such as `(("style", 1.0),)`.
 
     Raises:
-        InvalidSettingError: `max_tokens` below 1.
+        InvalidSettingError: a limit that allows nothing, or a turn that begins nowhere.
     """
 
     segments: tuple[Segment, ...]
     sampling: SamplingSettings
     max_tokens: int | None = None
+    max_seconds: float | None = None
     ignore_end: bool = False
+    priority: int = 0
+    turn_starts: tuple[int, ...] = ()
+    adapters: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidSettingError("max_tokens", f"is {self.max_tokens}; it must be at least 1")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise InvalidSettingError("max_seconds", f"is {self.max_seconds}; it must be above 0")
+        places = (-1, *self.turn_starts, len(self.segments))
+        if any(left >= right for left, right in itertools.pairwise(places)):
+            raise InvalidSettingError("turn_starts", "must be indices of segments in ascending order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContextShifted:
+    """The context was full: the oldest `turns`, which had `tokens`, were dropped."""
+
+    turns: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Exact token counts. `reused_tokens` of the prompt were in the cache and not evaluated again."""
 
@@ -84,10 +107,12 @@ class Timings:
     """Where the time went, in seconds, measured beside the library.
 
     Attributes:
+        queued_seconds: from `submit` to the start of the work.
         prompt_seconds: from the start of the work to the first token.
         generation_seconds: from the first token to the last.
     """
 
+    queued_seconds: float = 0.0
     prompt_seconds: float
     generation_seconds: float
 
@@ -115,7 +140,7 @@ class Finished:
         )
 
 
-Event = Text | Finished
+Event = Text | ContextShifted | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,7 @@ class Generation:
     def _take(self, event: Event | BaseException) -> Event:
         if isinstance(event, Text):
             self._texts.append(event)
+        if not isinstance(event, Finished | BaseException):
             return event
         self._end = event
         self._events.put(event)  # whoever else reads this generation gets its end too

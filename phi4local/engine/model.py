@@ -1,12 +1,15 @@
-"""A model in memory: the file, its vocabulary, and one context."""
+"""A model in memory: the file, its vocabulary, its adapters and its contexts."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from phi4local import hardware
+from phi4local.engine.adapters import Adapters
+from phi4local.engine.pace import STEP_SECONDS
 from phi4local.errors import ContextTooLongError
 from phi4local.native import llama
 from phi4local.native.context import ContextShape, NativeContext
@@ -17,10 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from phi4local.engine.adapters import AdapterFile
+    from phi4local.engine.events import Request
     from phi4local.prompts import Segment
 
 BATCH_TOKENS = 512
 """Most tokens in one step; llama.cpp's own default, beyond which nothing gets faster."""
+KEPT_SEQUENCES = 8
+"""Finished sequences that can stay in the cache beside the live ones; each costs one row of logits."""
+QUEUE_LIMIT = 256
 LONGEST_TOKEN = 512
 """No token of the family has more characters (the longest of cl100k are 128 spaces)."""
 DEFAULT_CONTEXT_TOKENS = 4096
@@ -36,12 +44,17 @@ class ModelFile:
         trained_context_tokens: the context of the header.
         layers: transformer blocks; the output is one more that a GPU can hold.
         user_defined_tokens: texts of USER_DEFINED tokens, which llama.cpp finds in plain text too.
+        short_context_tokens: with LongRoPE, the context up to which the short factors hold: 4,096 for
+            Phi-4-mini. `None` without.
+        adapters: LoRA adapters to load with it.
     """
 
     path: Path
     trained_context_tokens: int
     layers: int
     user_defined_tokens: tuple[str, ...] = ()
+    short_context_tokens: int | None = None
+    adapters: tuple[AdapterFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +82,19 @@ def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
             kv_type="f16",
             threads=hardware.usable_cores(),
             parallel=1,
+            unified_kv=True,
+            step_seconds=STEP_SECONDS,
+            queue_limit=QUEUE_LIMIT,
         )
     )
     context_tokens = max(16, min(filled.context_tokens or 0, file.trained_context_tokens))
+    every_cell = context_tokens * (filled.parallel or 1)
     # The fused kernel rounds keys and values to f16; who asks for an f32 cache wants them exact.
     exact = filled.kv_type == "f32" and filled.flash_attention is None
     return replace(
         filled,
         context_tokens=context_tokens,
+        cache_tokens=max(context_tokens, min(filled.cache_tokens or every_cell, every_cell)),
         gpu_layers=min(filled.gpu_layers or 0, file.layers + 1) if llama.supports_gpu() else 0,
         flash_attention=False if exact else filled.flash_attention,
     )
@@ -96,22 +114,16 @@ class LoadedModel:
         started = time.perf_counter()
         settings = resolve(settings, file)
         self.native = llama.NativeModel(file.path, placement=settings.placement(), progress=progress)
+        self._settings = settings
+        self.context_tokens = settings.context_tokens or 0
+        self._short_context_tokens = file.short_context_tokens
+        self._contexts: list[NativeContext] = []
         try:
-            self.context = NativeContext(
-                self.native,
-                ContextShape(
-                    context_tokens=settings.context_tokens or 0,
-                    batch_tokens=BATCH_TOKENS,
-                    threads=settings.threads or 1,
-                    kv_type=settings.kv_type or "f16",
-                    flash_attention=settings.flash_attention,
-                    kv_offload=settings.kv_offload is not False,
-                ),
-            )
+            self.adapters = Adapters(self.native, file.adapters)
+            self.context = self.new_context(long=not self.has_two_contexts)
         except BaseException:
             self.native.close()
             raise
-        self.context_tokens = settings.context_tokens or self.context.context_tokens
         self.trained_context_tokens = file.trained_context_tokens
         self._user_defined = file.user_defined_tokens
         self._pieces: dict[int, bytes | None] = {}
@@ -150,6 +162,15 @@ class LoadedModel:
                     ids += self.native.tokenize(piece, special=False)
         return ids
 
+    def tokenize_turns(self, request: Request) -> tuple[list[int], list[int]]:
+        """Return the token ids of a request's prompt and the places where its `turn_starts` are."""
+        ids: list[int] = []
+        places = []
+        for start, end in itertools.pairwise((0, *request.turn_starts, len(request.segments))):
+            ids += self.tokenize(request.segments[start:end])
+            places.append(len(ids))
+        return ids, places[:-1]
+
     def piece(self, token: int) -> bytes | None:
         """Return the bytes of `token`, or `None` when it ends the answer."""
         try:
@@ -159,6 +180,42 @@ class LoadedModel:
             piece = self._pieces[token] = None if ends else self.native.piece(token)
             return piece
 
+    @property
+    def has_two_contexts(self) -> bool:
+        """Whether long sequences need a context of their own, with LongRoPE's long factors."""
+        return self._short_context_tokens is not None and self._short_context_tokens < self.context_tokens
+
+    def new_context(self, *, long: bool) -> NativeContext:
+        """Make a context, which lives as long as the model.
+
+        llama.cpp takes LongRoPE's short factors for a context whose sequences can have no more than the
+        original number of tokens. In a unified cache each of them can have all cells, so several sequences
+        need streams there.
+
+        Raises:
+            EngineError: there is no memory for it.
+        """
+        settings = self._settings
+        parallel, unified = settings.parallel or 1, bool(settings.unified_kv)
+        cells = (settings.cache_tokens if unified else settings.context_tokens) or 0
+        if not long:
+            unified, cells = unified and parallel == 1, self._short_context_tokens or 0
+        context = NativeContext(
+            self.native,
+            ContextShape(
+                context_tokens=cells,
+                batch_tokens=BATCH_TOKENS,
+                threads=settings.threads or 1,
+                kv_type=settings.kv_type or "f16",
+                flash_attention=settings.flash_attention,
+                kv_offload=settings.kv_offload is not False,
+                sequences=parallel + KEPT_SEQUENCES if unified else parallel,
+                unified=unified,
+            ),
+        )
+        self._contexts.append(context)
+        return context
+
     def close(self) -> None:
-        """Free context and model."""
-        llama.close_all(self.context, self.native)
+        """Free contexts and model."""
+        llama.close_all(*self._contexts, self.native)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from phi4local.engine.events import Finished, FinishReason, Text, Timings, Usage
+from phi4local.engine.answer import Answer
+from phi4local.engine.events import ContextShifted, Finished, FinishReason, Timings, Usage
 from phi4local.engine.sampling import TokenChooser
-from phi4local.engine.text import TextStream
+from phi4local.engine.turns import Turns
 from phi4local.errors import ContextTooLongError, InvalidSettingError
 from phi4local.settings import DEFAULT_SAMPLING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from phi4local.engine.events import Event, Request, TokenLogprob
+    from phi4local.engine.cache import AdapterKey, Cache, Holding
+    from phi4local.engine.job import Job
     from phi4local.engine.model import LoadedModel
+    from phi4local.native.context import NativeContext
 
-EMIT_SECONDS = 0.008
-"""Tokens that follow faster than this share one event: nobody reads faster, and events cost time."""
+ROOM_SHARE = 8
+"""When the context is full, turns are dropped until one part in this many is free: each shift costs time."""
 
 
 class Sequence:
@@ -26,92 +27,134 @@ class Sequence:
 
     Args:
         model: the model it runs on.
-        request: what was asked.
-        emit: takes the events.
+        job: what was asked, and who hears of it.
+
+    Attributes:
+        tokens: prompt and answer so far; what the cache does not hold of it is still to be evaluated.
+        key: digests and scales of its adapters.
+        holding: its cells, or `None` while it waits for a prefix or for room.
+        repeatable: has a seed, which promises the same answer again.
 
     Raises:
         ContextTooLongError: the prompt leaves no room for an answer.
     """
 
-    def __init__(self, model: LoadedModel, request: Request, emit: Callable[[Event], None]) -> None:
+    def __init__(self, model: LoadedModel, job: Job) -> None:
+        self.job = job
+        self.key: AdapterKey = model.adapters.key(job.request.adapters)
+        self.holding: Holding | None = None
+        self.tokens, starts = model.tokenize_turns(job.request)
+        self._turns = Turns(starts)
         self._model = model
-        self._emit = emit
-        self.prompt = model.tokenize(request.segments)
-        room = model.context_tokens - len(self.prompt)
-        if not self.prompt:
-            raise InvalidSettingError("prompt", "is empty", hint="say something to the model")
-        if room < 1:
-            raise ContextTooLongError(
-                prompt_tokens=len(self.prompt),
-                context_tokens=model.context_tokens,
-                trained_context_tokens=model.trained_context_tokens,
-            )
-        self._ignore_end = request.ignore_end
-        self._max_tokens = min(room, request.max_tokens or room)
-        sampling = request.sampling.filled_from(DEFAULT_SAMPLING)
-        self._text = TextStream(sampling.stop or ())
-        self._chooser = TokenChooser(model.native, sampling, self.prompt)
-        # A seed promises the same answer again. Sums of floats depend on how a prompt is cut into steps,
-        # so a seeded prompt is evaluated whole and in steps of one size.
+        self._prompt_tokens = len(self.tokens)
+        self._reused_tokens: int | None = None
+        sampling = job.request.sampling.filled_from(DEFAULT_SAMPLING)
         self.repeatable = sampling.seed is not None
-        self.generated: list[int] = []
-        self.reused_tokens = 0
-        self._pending_text: list[str] = []
-        self._pending_ids: list[int] = []
-        self._pending_logprobs: list[TokenLogprob] = []
-        self._started = self._first = self._last = self._emitted = time.perf_counter()
+        self._answer = Answer(job.emit, sampling.stop or ())
+        self._fit_prompt()
+        self._chooser = TokenChooser(model.native, sampling, self.tokens)
+        self.start()
 
-    def take_token(self) -> FinishReason | None:
-        """Sample the next token from the newest logits; return why the answer ends, if it does.
+    def start(self) -> None:
+        """Start the clock: its turn in the line has come."""
+        self._started = time.perf_counter()
+
+    @property
+    def generating(self) -> bool:
+        """Whether its prompt is evaluated and the next step gives its next token."""
+        return self._answer.tokens > 0
+
+    @property
+    def may_use_moved_cells(self) -> bool:
+        """Whether it takes part in context shifts, and so accepts what they leave in the cache."""
+        return bool(self._turns)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its time is up."""
+        limit = self.job.request.max_seconds
+        return limit is not None and time.perf_counter() - self._started > limit
+
+    def begin(self, holding: Holding, reused_tokens: int) -> None:
+        """Take the cells to work with; the first time they tell how much was reused."""
+        self.holding = holding
+        if self._reused_tokens is None:
+            self._reused_tokens = reused_tokens
+
+    def take_token(self, context: NativeContext, row: int) -> FinishReason | None:
+        """Choose the next token from the logits in `row`; return why the answer ends, if it does.
 
         Raises:
-            NonFiniteLogitsError: the chosen token's logit is NaN or infinite.
+            NonFiniteLogitsError: the logits are not numbers.
         """
-        choice = self._chooser.choose(self._model.context)
-        token = choice.token
-        self._last = now = time.perf_counter()
-        if not self.generated:
-            self._first = now
-        self.generated.append(token)
-        self._pending_ids.append(token)
-        if choice.logprob is not None:
-            self._pending_logprobs.append(choice.logprob)
-        piece = self._model.piece(token)
-        if piece is None and not self._ignore_end:
+        choice = self._chooser.choose(context, row)
+        self.tokens.append(choice.token)
+        piece = self._model.piece(choice.token)
+        request = self.job.request
+        if piece is None and not request.ignore_end:
+            self._answer.add(choice, b"")
             return "stop"
-        self._pending_text.append(self._text.feed(piece or b""))
-        if self._text.stopped:
+        self._answer.add(choice, piece or b"")
+        if self._answer.stopped:
             return "stop"
-        if len(self.generated) >= self._max_tokens:
+        full = len(self.tokens) >= self._model.context_tokens and not self._turns
+        if full or self._answer.tokens == request.max_tokens:
             return "length"
-        if now - self._emitted >= EMIT_SECONDS or len(self.generated) == 1:
-            self._flush()
         return None
 
+    def make_room(self, cache: Cache) -> None:
+        """Drop the oldest turns when the context is full; what cannot be moved is evaluated again."""
+        if len(self.tokens) < self._model.context_tokens or self.holding is None:
+            return
+        start, end = self._drop_turns()
+        if not cache.shift(self.holding, start, end):
+            cache.trim(self.holding, start)
+
     def finish(self, reason: FinishReason) -> None:
-        """Emit the rest of the text and `Finished`, and free the sampler."""
-        self._pending_text.append(self._text.finish())
-        self._flush()
-        self.close()
+        """Emit the rest of the text and `Finished`."""
+        self._answer.finish()
         usage = Usage(
-            prompt_tokens=len(self.prompt),
-            reused_tokens=self.reused_tokens,
-            generated_tokens=len(self.generated),
+            prompt_tokens=self._prompt_tokens,
+            reused_tokens=self._reused_tokens or 0,
+            generated_tokens=self._answer.tokens,
         )
         timings = Timings(
-            prompt_seconds=self._first - self._started, generation_seconds=self._last - self._first
+            queued_seconds=self._started - self.job.submitted,
+            prompt_seconds=max(0.0, self._answer.first - self._started),
+            generation_seconds=self._answer.last - self._answer.first,
         )
-        self._emit(Finished(reason=reason, usage=usage, timings=timings))
+        self.job.emit(Finished(reason=reason, usage=usage, timings=timings))
+        self.close()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        self.job.emit(error)
+        self.close()
 
     def close(self) -> None:
-        """Free the samplers."""
+        """Free the sampler chain."""
         self._chooser.close()
+        self.job.finished.set()
 
-    def _flush(self) -> None:
-        if self._pending_ids:
-            logprobs = tuple(self._pending_logprobs) or None
-            self._emit(Text("".join(self._pending_text), tuple(self._pending_ids), logprobs))
-            self._pending_text.clear()
-            self._pending_ids.clear()
-            self._pending_logprobs.clear()
-        self._emitted = self._last
+    def _fit_prompt(self) -> None:
+        context_tokens = self._model.context_tokens
+        if not self.tokens:
+            raise InvalidSettingError("prompt", "is empty", hint="say something to the model")
+        if len(self.tokens) >= context_tokens and self._turns:
+            self._drop_turns()
+        if len(self.tokens) >= context_tokens:
+            raise ContextTooLongError(
+                prompt_tokens=self._prompt_tokens,
+                context_tokens=context_tokens,
+                trained_context_tokens=self._model.trained_context_tokens,
+            )
+
+    def _drop_turns(self) -> tuple[int, int]:
+        context_tokens = self._model.context_tokens
+        needed = len(self.tokens) - context_tokens + max(1, context_tokens // ROOM_SHARE)
+        start, end = self._turns.oldest(needed)
+        del self.tokens[start:end]
+        turns = self._turns.drop(start, end)
+        self._answer.flush()
+        self.job.emit(ContextShifted(turns=turns, tokens=end - start))
+        return start, end

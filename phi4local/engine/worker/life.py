@@ -157,7 +157,7 @@ class Child:
 
     def _route(self, message: dict[str, Any]) -> None:
         match message["type"]:
-            case "text":
+            case "text" | "shifted":
                 self._generations[message["id"]].put(protocol.event_from_json(message))
             case "finished":
                 self._generations.pop(message["id"]).put(protocol.event_from_json(message))

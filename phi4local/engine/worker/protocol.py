@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from phi4local import errors
-from phi4local.engine.events import Finished, Request, Text, Timings, TokenLogprob, Usage
+from phi4local.engine.adapters import AdapterFile
+from phi4local.engine.events import (
+    ContextShifted,
+    Event,
+    Finished,
+    Request,
+    Text,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
 from phi4local.engine.model import ModelFacts, ModelFile
 from phi4local.prompts import Segment, TextSegment, TokenSegment
 from phi4local.settings import LoadSettings, SamplingSettings
@@ -86,8 +96,11 @@ def request_to_json(request: Request) -> dict[str, Any]:
     return {
         "segments": segments_to_json(request.segments),
         "sampling": request.sampling.to_mapping(),
-        "max_tokens": request.max_tokens,
+        "limits": [request.max_tokens, request.max_seconds],
         "ignore_end": request.ignore_end,
+        "priority": request.priority,
+        "turn_starts": request.turn_starts,
+        "adapters": request.adapters,
     }
 
 
@@ -96,8 +109,12 @@ def request_from_json(data: dict[str, Any]) -> Request:
     return Request(
         segments=segments_from_json(data["segments"]),
         sampling=SamplingSettings.from_mapping(data["sampling"]),
-        max_tokens=data["max_tokens"],
+        max_tokens=data["limits"][0],
+        max_seconds=data["limits"][1],
         ignore_end=data["ignore_end"],
+        priority=data["priority"],
+        turn_starts=tuple(data["turn_starts"]),
+        adapters=tuple((name, scale) for name, scale in data["adapters"]),
     )
 
 
@@ -108,6 +125,8 @@ def file_to_json(file: ModelFile) -> dict[str, Any]:
         "trained_context_tokens": file.trained_context_tokens,
         "layers": file.layers,
         "user_defined_tokens": list(file.user_defined_tokens),
+        "short_context_tokens": file.short_context_tokens,
+        "adapters": [[adapter.name, str(adapter.path), adapter.digest] for adapter in file.adapters],
     }
 
 
@@ -118,6 +137,10 @@ def file_from_json(data: dict[str, Any]) -> ModelFile:
         trained_context_tokens=data["trained_context_tokens"],
         layers=data["layers"],
         user_defined_tokens=tuple(data["user_defined_tokens"]),
+        short_context_tokens=data["short_context_tokens"],
+        adapters=tuple(
+            AdapterFile(name=name, path=Path(path), digest=digest) for name, path, digest in data["adapters"]
+        ),
     )
 
 
@@ -146,32 +169,40 @@ def vectors_from_json(data: dict[str, Any]) -> NDArray[numpy.float32]:
     return numpy.frombuffer(raw, dtype="<f4").astype(numpy.float32).reshape(-1, int(data["width"]))
 
 
-def event_to_json(event: Text | Finished) -> dict[str, Any]:
+def event_to_json(event: Event) -> dict[str, Any]:
     """Return an event as JSON values."""
     if isinstance(event, Text):
         message = {"type": "text", "delta": event.delta, "token_ids": event.token_ids}
         if event.logprobs is not None:
             message["logprobs"] = [(item.token, item.logprob, item.top) for item in event.logprobs]
         return message
+    if isinstance(event, ContextShifted):
+        return {"type": "shifted", "turns": event.turns, "tokens": event.tokens}
     usage, timings = event.usage, event.timings
     return {
         "type": "finished",
         "reason": event.reason,
         "usage": [usage.prompt_tokens, usage.reused_tokens, usage.generated_tokens],
-        "timings": [timings.prompt_seconds, timings.generation_seconds],
+        "timings": [timings.queued_seconds, timings.prompt_seconds, timings.generation_seconds],
     }
 
 
-def event_from_json(data: dict[str, Any]) -> Text | Finished:
+def event_from_json(data: dict[str, Any]) -> Event:
     """Undo `event_to_json`."""
     if data["type"] == "text":
         return Text(data["delta"], tuple(data["token_ids"]), _logprobs_from_json(data.get("logprobs")))
+    if data["type"] == "shifted":
+        return ContextShifted(turns=data["turns"], tokens=data["tokens"])
     prompt, reused, generated = data["usage"]
-    prompt_seconds, generation_seconds = data["timings"]
+    queued_seconds, prompt_seconds, generation_seconds = data["timings"]
     return Finished(
         reason=data["reason"],
         usage=Usage(prompt_tokens=prompt, reused_tokens=reused, generated_tokens=generated),
-        timings=Timings(prompt_seconds=prompt_seconds, generation_seconds=generation_seconds),
+        timings=Timings(
+            queued_seconds=queued_seconds,
+            prompt_seconds=prompt_seconds,
+            generation_seconds=generation_seconds,
+        ),
     )
 
 

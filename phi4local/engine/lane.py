@@ -1,0 +1,186 @@
+"""The sequences of one context, and the steps that advance them together.
+
+Each step makes one batch: the next token of everyone who generates, and a piece of everyone's prompt who does
+not yet. Its size keeps the step within its time limit.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from phi4local.engine.cache import Cache, Prefix
+from phi4local.engine.cells import common_prefix
+from phi4local.engine.pace import STEP_SECONDS, Pace, divide
+from phi4local.engine.rotation import Rotation
+from phi4local.errors import EngineError, Phi4LocalError
+from phi4local.native.context import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from phi4local.engine.model import LoadedModel
+    from phi4local.engine.sequence import Sequence
+    from phi4local.native.context import NativeContext
+
+REPEATABLE_TOKENS = 16
+"""Prompt tokens in each step of a request with a seed: always the same, so that sums come out the same."""
+WORTH_WAITING_TOKENS = 32
+"""A prompt waits for another one to evaluate a prefix that both have, if that saves at least this much."""
+LEAST_PROMPT_TOKENS = 4
+"""Prompt tokens of a step even when those who generate already fill it: nobody starves."""
+
+
+class Lane:
+    """One context with its cache and its live sequences.
+
+    Args:
+        model: whose context it is.
+        context: a context of the model.
+    """
+
+    def __init__(self, model: LoadedModel, context: NativeContext) -> None:
+        self.context = context
+        self.cache = Cache(context)
+        self.limit_tokens = context.context_tokens
+        self.live: list[Sequence] = []
+        self._model = model
+        step_seconds = model.facts.settings.step_seconds
+        self._pace = Pace(STEP_SECONDS if step_seconds is None else step_seconds, context.batch_tokens)
+        self._rotation = Rotation()
+
+    def step(self) -> None:
+        """Advance the sequences of one adapter set by one batch."""
+        key = self._rotation.choose([sequence.key for sequence in self.live], time.perf_counter())
+        members = [sequence for sequence in self.live if sequence.key == key]
+        for sequence in members:
+            if sequence.holding is None:
+                self._place(sequence)
+        batch = self._fitting(self._compose(members))
+        if not batch:
+            return
+        self._model.adapters.use(self.context, key)
+        started = time.perf_counter()
+        try:
+            rows = self.context.decode_batch([self._piece(sequence, count) for sequence, count in batch])
+        except EngineError as error:
+            self.fail_all(error)
+            return
+        self._advance(batch, rows)
+        if any(count > 1 for _, count in batch):
+            self._pace.observe(sum(count for _, count in batch), time.perf_counter() - started)
+
+    def end_unwanted(self) -> None:
+        """Finish who was cancelled and whose time is up."""
+        for sequence in list(self.live):
+            if sequence.job.cancelled.is_set():
+                self.remove(sequence)
+                sequence.finish("cancelled")
+            elif sequence.overdue:
+                self.remove(sequence)
+                sequence.finish("time")
+
+    def outgrown(self) -> list[Sequence]:
+        """Return the sequences that have become too long for this lane."""
+        return [sequence for sequence in self.live if len(sequence.tokens) > self.limit_tokens]
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take a sequence out; its cells are kept."""
+        self.live.remove(sequence)
+        if sequence.holding is not None:
+            self.cache.keep(sequence.holding)
+            sequence.holding = None
+
+    def fail_all(self, error: BaseException) -> None:
+        """End every sequence with an error and forget all cells: what they hold is not known any more."""
+        ended, self.live = self.live, []
+        self.cache.clear()
+        for sequence in ended:
+            sequence.fail(error)
+
+    def _place(self, sequence: Sequence) -> None:
+        """Give a sequence its cells, unless another one is about to evaluate its prefix, or all are taken."""
+        tokens, prefix = sequence.tokens[:-1], Prefix(None, 0)  # the last token's logits are needed
+        if not sequence.repeatable:
+            moved_too = sequence.may_use_moved_cells
+            prefix = self.cache.find_prefix(tokens, sequence.key, moved_too=moved_too)
+            earlier = self.live[: self.live.index(sequence)]
+            if any(will_evaluate(other, sequence, prefix.tokens + WORTH_WAITING_TOKENS) for other in earlier):
+                return
+        holders = [other for other in self.live if other.holding is not None]
+        missing = len(sequence.tokens) - prefix.tokens + len(holders) * REPEATABLE_TOKENS
+        if holders and self.cache.available() < missing:
+            return
+        sequence.begin(self.cache.begin(prefix, sequence.key), prefix.tokens)
+
+    def _compose(self, members: Iterable[Sequence]) -> list[tuple[Sequence, int]]:
+        """Choose how many tokens of whom the next batch has."""
+        batch, prompts = [], []
+        for sequence in members:
+            if sequence.holding is not None:
+                sequence.make_room(self.cache)
+                missing = len(sequence.tokens) - self.cache.cells.length(sequence.holding.number)
+                if missing == 1:
+                    batch.append((sequence, 1))
+                else:
+                    prompts.append((sequence, missing))
+        budget = max(self._pace.step_tokens - len(batch), LEAST_PROMPT_TOKENS)
+        for priority in sorted({sequence.job.request.priority for sequence, _ in prompts}, reverse=True):
+            some = [(s, missing) for s, missing in prompts if s.job.request.priority == priority]
+            wanted = [min(n, REPEATABLE_TOKENS) if s.repeatable else n for s, n in some]
+            shares = divide(budget, wanted)
+            budget -= sum(shares)
+            batch += [(s, count) for (s, _), count in zip(some, shares, strict=True) if count]
+        return batch
+
+    def _fitting(self, batch: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
+        """Evict kept sequences to make room for a batch; if that is not enough, whoever came last waits."""
+        while batch and not self.cache.make_room(sum(count for _, count in batch)):
+            victim = min(
+                (sequence for sequence in self.live if sequence.holding is not None),
+                key=lambda s: (s.job.request.priority, -s.job.submitted),
+            )
+            if victim.holding is not None:
+                self.cache.drop(victim.holding)
+                victim.holding = None
+            batch = [(sequence, count) for sequence, count in batch if sequence is not victim]
+        return batch
+
+    def _piece(self, sequence: Sequence, count: int) -> Piece:
+        number = sequence.holding.number if sequence.holding is not None else 0
+        place = self.cache.cells.length(number)
+        tokens = sequence.tokens[place : place + count]
+        return Piece(number, place, tokens, place + count == len(sequence.tokens))
+
+    def _advance(self, batch: list[tuple[Sequence, int]], rows: list[int]) -> None:
+        """Write down what was evaluated, and let who is complete choose a token."""
+        for (sequence, count), row in zip(batch, rows, strict=True):
+            if sequence.holding is None:
+                continue
+            cells, number = self.cache.cells, sequence.holding.number
+            place = cells.length(number)
+            cells.append(number, sequence.tokens[place : place + count])
+            if not sequence.generating:
+                sequence.job.step(place + count, len(sequence.tokens))
+            if place + count == len(sequence.tokens):
+                self._choose(sequence, row)
+
+    def _choose(self, sequence: Sequence, row: int) -> None:
+        try:
+            reason = sequence.take_token(self.context, row)
+        except Phi4LocalError as error:
+            # Numbers that are none may be in any cell that it shares with a kept sequence.
+            self.remove(sequence)
+            self.cache.drop_kept()
+            sequence.fail(error)
+            return
+        if reason is not None:
+            self.remove(sequence)
+            sequence.finish(reason)
+
+
+def will_evaluate(other: Sequence, sequence: Sequence, tokens: int) -> bool:
+    """Return whether the prompt that `other` is evaluating begins with so many tokens of `sequence`."""
+    if other.generating or other.key != sequence.key:
+        return False
+    return common_prefix(other.tokens, sequence.tokens[:-1]) >= tokens
