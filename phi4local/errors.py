@@ -7,7 +7,8 @@
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GGUFError                   a GGUF header or its values
-    │   └── CheckpointError             a safetensors folder: config, index, shards, tokenizer
+    │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
+    │   └── AdapterError                a LoRA adapter that is damaged, or made for another model
     ├── ConversionError                 a checkpoint that cannot become a GGUF
     │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
     │   ├── UnknownTensorError          a tensor that this architecture does not have
@@ -108,6 +109,14 @@ class CheckpointError(FileFormatError):
     """A safetensors checkpoint folder with a missing, damaged or contradictory file."""
 
     hint = "download the checkpoint again; a folder needs config.json, tokenizer.json and *.safetensors"
+
+
+class AdapterError(FileFormatError):
+    """A LoRA adapter that is damaged, of another kind, or made for another model."""
+
+    hint = (
+        "a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors, as PEFT saves it"
+    )
 
 
 class ConversionError(Phi4LocalError):

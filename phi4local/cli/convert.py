@@ -30,16 +30,23 @@ def convert(
     kernels: Annotated[
         str, typer.Option("--kernels", help="auto, numba or ggml: same bytes, different speed")
     ] = "auto",
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--merge", metavar="ADAPTER[:SCALE]", help="Merge a LoRA adapter (PEFT folder); may be repeated"
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Make a GGUF file from a safetensors checkpoint.
 
     One pass, no intermediate file. Example: phi4local convert ./phi-4 -q Q4_K_M -o phi-4-Q4_K_M.gguf
     """
-    from phi4local.convert import convert_checkpoint, quantization_named
+    from phi4local.convert import AdapterUse, convert_checkpoint, quantization_named
     from phi4local.runtime.open import Progress
 
     wanted = quantization_named(quantization)
+    adapters = [AdapterUse.parse(text) for text in merge or ()]
     target = output or Path(f"{checkpoint.resolve().name}-{wanted}.gguf")
     with render.progress_bar() as show:
         summary = convert_checkpoint(
@@ -49,12 +56,15 @@ def convert(
             overwrite=force,
             threads=threads,
             kernels=kernels,
+            adapters=adapters,
             progress=lambda done, total: show(Progress("converting", done, total)),
         )
     if json:
         render.print_json(summary.to_mapping())
         return
     _report(summary)
+    if adapters:
+        render.notice(f"merged {', '.join(map(str, adapters))}")
 
 
 def _report(summary: ConversionSummary) -> None:

@@ -15,7 +15,10 @@ from phi4local.convert.strict_json import read_object, shown
 from phi4local.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from phi4local.convert.sources import MergedTensor
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -30,13 +33,13 @@ class Checkpoint:
         folder: where it is.
         config: what config.json holds.
         shards: its safetensors files, in order of name.
-        tensors: every tensor by its name.
+        tensors: every tensor by its name, merged with adapters if there are any.
     """
 
     folder: Path
     config: dict[str, Any]
     shards: tuple[Shard, ...]
-    tensors: dict[str, SourceTensor]
+    tensors: dict[str, SourceTensor | MergedTensor]
 
     def file(self, name: str) -> Path | None:
         """Return the checkpoint's file `name`, or `None` if it has none.
@@ -63,7 +66,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     names, placed = _shard_names(folder)
     config = read_object(member(folder, "config.json"))
     shards = tuple(read_shard(member(folder, name)) for name in names)
-    tensors: dict[str, SourceTensor] = {}
+    tensors: dict[str, SourceTensor | MergedTensor] = {}
     for shard in shards:
         for tensor in shard.tensors:
             if tensor.name in tensors:
@@ -164,7 +167,9 @@ def _weight_map(path: Path) -> dict[str, str]:
     return placed
 
 
-def _check_placement(index: Path, placed: dict[str, str], tensors: dict[str, SourceTensor]) -> None:
+def _check_placement(
+    index: Path, placed: dict[str, str], tensors: Mapping[str, SourceTensor | MergedTensor]
+) -> None:
     for name, shard in placed.items():
         if name not in tensors or tensors[name].shard.name != shard:
             raise CheckpointError(index, f"tensor `{shown(name)}` is not in `{shown(shard)}`")

@@ -17,12 +17,13 @@ from phi4local.convert.writer import OffsetWriter
 from phi4local.errors import FileWriteError, InvalidSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor, Future
     from pathlib import Path
     from typing import IO
 
     from phi4local.convert.kernels import Choice
+    from phi4local.convert.merge import AdapterUse
     from phi4local.convert.quantizer import KernelUse, RowQuantizer
 
     Progress = Callable[[int, int], None]
@@ -74,12 +75,14 @@ class ConversionOptions(TypedDict, total=False):
         progress: called with (bytes done, bytes of the file) from this thread, at most 20 times a second.
         kernels: "numba", "ggml", or "auto", the default: Numba if it is installed and saves more time than
             compiling costs.
+        adapters: LoRA adapters to merge, one after the other, in float32 and before quantizing.
     """
 
     overwrite: bool
     threads: int | None
     progress: Progress | None
     kernels: str
+    adapters: Sequence[AdapterUse]
 
 
 def convert_checkpoint(
@@ -104,12 +107,13 @@ def convert_checkpoint(
             kernel, or one that is not installed.
         CheckpointError: files that are missing, damaged, contradict each other, or change meanwhile.
         ConversionError: a checkpoint or a weight that cannot be converted.
+        AdapterError: an adapter that is damaged, or made for another model.
         FileWriteError: the output exists, the disk is full, or the system refused.
         LibraryMissingError: llama-cpp-python is not installed.
     """
     started = time.perf_counter()
     threads = _checked_threads(options)
-    plan = plan_conversion(checkpoint, quantization)
+    plan = plan_conversion(checkpoint, quantization, adapters=options.get("adapters", ()))
     _refuse_source(plan, output)
     choice = choose(options.get("kernels", "auto"), _weights_by_work(plan), threads)
     overwrite = options.get("overwrite", False)

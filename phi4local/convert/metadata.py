@@ -48,6 +48,9 @@ def model_name(name: str) -> str:
 
     Example: `"My Phi-3 tune"` → `"My Phi 3 tune"`; `"line\nbreak"` → `"line break"`; `""` → `"model"`.
     """
-    printable = "".join(mark if mark.isprintable() else " " for mark in name)
-    printable = re.sub(r"(phi)-?3", r"\1 3", printable, flags=re.IGNORECASE)
-    return " ".join(printable.split()) or "model"
+    return " ".join(re.sub(r"(phi)-?3", r"\1 3", printable(name), flags=re.IGNORECASE).split()) or "model"
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with a space for every character that cannot be printed. Example: `"a\nb"` → `"a b"`."""
+    return "".join(mark if mark.isprintable() else " " for mark in text)

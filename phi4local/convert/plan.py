@@ -12,8 +12,9 @@ from phi4local.convert import writer
 from phi4local.convert.architectures import read_architecture
 from phi4local.convert.architectures.phi3 import GGUF_NAME, Phi3
 from phi4local.convert.checkpoint import Checkpoint, open_checkpoint
+from phi4local.convert.merge import AdapterUse, merge, merged_entries
 from phi4local.convert.metadata import MetadataEntry, general, model_name
-from phi4local.convert.sources import ConfigTensor, JoinedTensor, match
+from phi4local.convert.sources import ConfigTensor, match
 from phi4local.convert.strict_json import shown
 from phi4local.convert.vocabulary import read_vocabulary
 from phi4local.errors import UnknownQuantizationError
@@ -21,10 +22,11 @@ from phi4local.native.ggml import row_size_bytes
 from phi4local.planning.mixes import QUANTIZATIONS, Mix, tensor_type
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from phi4local.convert.architectures.tensors import ExpectedTensor
-    from phi4local.convert.safetensors import SourceTensor
+    from phi4local.convert.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class PlannedTensor:
     type: str
     offset: int
     size_bytes: int
-    source: SourceTensor | JoinedTensor | ConfigTensor
+    source: Source
 
     @property
     def elements(self) -> int:
@@ -107,13 +109,16 @@ class ConversionPlan:
         )
 
 
-def plan_conversion(checkpoint: Path, quantization: str, *, name: str | None = None) -> ConversionPlan:
+def plan_conversion(
+    checkpoint: Path, quantization: str, *, name: str | None = None, adapters: Sequence[AdapterUse] = ()
+) -> ConversionPlan:
     """Say what converting `checkpoint` would write. Only headers and small files are read.
 
     Args:
         checkpoint: a folder with config.json, tokenizer.json and *.safetensors.
         quantization: one of `QUANTIZATIONS`, in upper or lower case.
         name: what the file calls the model; by default the folder's name.
+        adapters: LoRA adapters to merge, one after the other.
 
     Example: `plan_conversion(Path("models/phi4-nano"), "q8_0")` has 51 tensors, 17 F32 and 34 Q8_0.
 
@@ -122,10 +127,10 @@ def plan_conversion(checkpoint: Path, quantization: str, *, name: str | None = N
         CheckpointError: files that are missing, damaged or contradict each other.
         UnsupportedCheckpointError: another architecture or kind of vocabulary.
         UnknownTensorError: a tensor too many, too few, or of another shape.
+        AdapterError: a bad adapter, or one that was made for another model.
     """
     quantization = quantization_named(quantization)
-    source = open_checkpoint(checkpoint)
-    architecture = read_architecture(source.config, checkpoint / "config.json", source.tensors)
+    source, architecture = _open(checkpoint, adapters)
     matched = match(architecture.tensors(), source)
     vocabulary = read_vocabulary(source, vocabulary_tokens=architecture.vocabulary_tokens)
     tensors = _place(matched, architecture, quantization)
@@ -138,10 +143,9 @@ def plan_conversion(checkpoint: Path, quantization: str, *, name: str | None = N
         ),
         *architecture.metadata(),
         *vocabulary.metadata(),
+        *merged_entries(adapters),
     )
-    header = writer.header(
-        metadata, [(tensor.name, tensor.shape, tensor.type, tensor.size_bytes) for tensor in tensors]
-    )
+    header = writer.header(metadata, [(t.name, t.shape, t.type, t.size_bytes) for t in tensors])
     last = tensors[-1]
     return ConversionPlan(
         source=checkpoint,
@@ -154,6 +158,16 @@ def plan_conversion(checkpoint: Path, quantization: str, *, name: str | None = N
         checkpoint=source,
         header=header,
     )
+
+
+def _open(folder: Path, adapters: Sequence[AdapterUse]) -> tuple[Checkpoint, Phi3]:
+    checkpoint = open_checkpoint(folder)
+    architecture = read_architecture(checkpoint.config, folder / "config.json", checkpoint.tensors)
+    if not adapters:
+        return checkpoint, architecture
+    merged = merge(checkpoint, architecture, adapters)
+    # An adapter may bring an output matrix of its own to a model whose embedding was its output too.
+    return merged, read_architecture(merged.config, folder / "config.json", merged.tensors)
 
 
 def quantization_named(name: str) -> str:
@@ -172,7 +186,7 @@ def quantization_named(name: str) -> str:
 
 
 def _place(
-    matched: list[tuple[ExpectedTensor, SourceTensor | JoinedTensor | ConfigTensor]],
+    matched: list[tuple[ExpectedTensor, Source]],
     architecture: Phi3,
     quantization: str,
 ) -> tuple[PlannedTensor, ...]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from phi4local.convert import refusals
 from phi4local.convert.kernels.choice import Work
+from phi4local.convert.merged_rows import RowMerger
 from phi4local.convert.quantizer import largest_magnitude, widen
-from phi4local.convert.sources import ConfigTensor, JoinedTensor
+from phi4local.convert.sources import ConfigTensor, JoinedTensor, MergedTensor
 from phi4local.errors import CheckpointError, NonFiniteWeightError
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from phi4local.convert.plan import PlannedTensor
     from phi4local.convert.quantizer import RowQuantizer
     from phi4local.convert.safetensors import SourceTensor
+    from phi4local.convert.sources import Source
     from phi4local.errors import UnstorableWeightError
 
 CHUNK_ELEMENTS = 2**20
 """Elements of a chunk: 4 MiB as float32. A single longer row makes a longer chunk."""
 
 
-def chunks(tensor: PlannedTensor | SourceTensor | ConfigTensor) -> Iterator[tuple[int, int]]:
+def chunks(tensor: PlannedTensor | Source) -> Iterator[tuple[int, int]]:
     """Yield (first row, number of rows) until all rows of `tensor` are covered. A norm is one row.
 
     Example: Phi-4's `token_embd.weight` of (100352, 5120) → (0, 204), (204, 204), …
@@ -57,6 +59,7 @@ class SourceReader:
         self._files: dict[Path, IO[bytes]] = {}
         self._open_files = ExitStack()
         self._lock = threading.Lock()
+        self._merger = RowMerger(self._read_whole)
 
     def __enter__(self) -> Self:
         return self
@@ -64,18 +67,20 @@ class SourceReader:
     def __exit__(self, *_: object) -> None:
         self._open_files.close()
 
-    def read(
-        self, source: SourceTensor | JoinedTensor | ConfigTensor, *, first: int, count: int
-    ) -> NDArray[np.uint8]:
+    def read(self, source: Source, *, first: int, count: int) -> NDArray[np.uint8]:
         """Return the bytes of `count` rows of `source`, beginning with row `first`.
 
         Raises:
             CheckpointError: the shard cannot be read, or ended early.
+            AdapterError: an adapter to merge holds NaN or infinity.
         """
         if isinstance(source, ConfigTensor):
             return np.array(source.values, "<f4").view(np.uint8)
         if isinstance(source, JoinedTensor):
             return self._read_joined(source, first, count)
+        if isinstance(source, MergedTensor):
+            rows = widen(self.read(source.base, first=first, count=count), source.base.dtype)
+            return self._merger.merge(source, rows.reshape(count, -1), first).reshape(-1).view(np.uint8)
         row_bytes = source.size_bytes // math.prod(source.shape[:-1])
         data = np.empty(count * row_bytes, np.uint8)
         rest, offset = data.data, source.offset + first * row_bytes
@@ -88,6 +93,9 @@ class SourceReader:
         except OSError as error:
             raise CheckpointError(source.shard, f"cannot be read: {error.strerror or error}") from error
         return data
+
+    def _read_whole(self, source: SourceTensor) -> NDArray[np.uint8]:
+        return self.read(source, first=0, count=math.prod(source.shape[:-1]))
 
     def _read_joined(self, source: JoinedTensor, first: int, count: int) -> NDArray[np.uint8]:
         pieces, last, begin = [], first + count, 0
@@ -147,7 +155,7 @@ def _limit(type_name: str) -> float:
 def _unstorable(
     tensor: PlannedTensor, reader: SourceReader, quantizer: RowQuantizer
 ) -> UnstorableWeightError:
-    def pieces(part: SourceTensor | ConfigTensor) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def pieces(part: Source) -> Iterator[tuple[int, NDArray[np.float32]]]:
         for first, count in chunks(part):
             values = widen(reader.read(part, first=first, count=count), part.dtype)
             yield first * part.shape[-1], values.reshape(count, -1)

@@ -1,4 +1,4 @@
-"""Where the rows of one output tensor come from: one tensor, several below each other, or config.json."""
+"""Where the rows of one output tensor come from: one tensor, merged or not, several, or config.json."""
 
 from __future__ import annotations
 
@@ -11,9 +11,57 @@ from phi4local.errors import UnknownTensorError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phi4local.convert.adapters import LowRank
     from phi4local.convert.architectures.tensors import ExpectedTensor, Part
     from phi4local.convert.checkpoint import Checkpoint
     from phi4local.convert.safetensors import SourceTensor
+
+
+@dataclass(frozen=True, slots=True)
+class RowUpdate:
+    """What an adapter does to some rows of a tensor.
+
+    Attributes:
+        low_rank: the matrices.
+        strength: how much of them.
+        first_row: the first changed row of the tensor.
+        first_own_row: the row of B @ A that belongs to it.
+        rows: how many.
+    """
+
+    low_rank: LowRank
+    strength: float
+    first_row: int
+    first_own_row: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class MergedTensor:
+    """A tensor of the checkpoint with everything that adapters add to it; its rows are float32."""
+
+    base: SourceTensor
+    updates: tuple[RowUpdate, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the checkpoint's name."""
+        return self.base.name
+
+    @property
+    def dtype(self) -> str:
+        """Return `F32`."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (rows, elements of a row)."""
+        return self.base.shape
+
+    @property
+    def shard(self) -> Path:
+        """Return the file of the tensor as it was."""
+        return self.base.shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +74,7 @@ class JoinedTensor:
         shape: (rows of all, elements of a row).
     """
 
-    parts: tuple[SourceTensor, ...]
+    parts: tuple[SourceTensor | MergedTensor, ...]
     dtype: str
     shape: tuple[int, ...]
 
@@ -66,12 +114,14 @@ class ConfigTensor:
         return (len(self.values),)
 
 
+if TYPE_CHECKING:
+    Source = SourceTensor | MergedTensor | JoinedTensor | ConfigTensor
 _IGNORED_SUFFIX = ".rotary_emb.inv_freq"  # a buffer that old checkpoints kept; it follows from rope_theta
 
 
 def match(
     expected: tuple[ExpectedTensor, ...], checkpoint: Checkpoint
-) -> list[tuple[ExpectedTensor, SourceTensor | JoinedTensor | ConfigTensor]]:
+) -> list[tuple[ExpectedTensor, Source]]:
     """Pair each expected tensor with where its rows are.
 
     Raises:
@@ -84,7 +134,7 @@ def match(
     return [(tensor, _source(tensor, checkpoint)) for tensor in expected]
 
 
-def _source(tensor: ExpectedTensor, checkpoint: Checkpoint) -> SourceTensor | JoinedTensor | ConfigTensor:
+def _source(tensor: ExpectedTensor, checkpoint: Checkpoint) -> Source:
     if not tensor.parts:
         return ConfigTensor(tensor.field, tensor.values, checkpoint.folder / "config.json")
     found = tuple(_part(part, tensor.shape, checkpoint) for part in tensor.parts)
@@ -94,7 +144,7 @@ def _source(tensor: ExpectedTensor, checkpoint: Checkpoint) -> SourceTensor | Jo
     return JoinedTensor(found, types.pop() if len(types) == 1 else "F32", tensor.shape)
 
 
-def _part(part: Part, shape: tuple[int, ...], checkpoint: Checkpoint) -> SourceTensor:
+def _part(part: Part, shape: tuple[int, ...], checkpoint: Checkpoint) -> SourceTensor | MergedTensor:
     source = checkpoint.tensors.get(part.name)
     if source is None:
         raise UnknownTensorError(part.name, f"is missing from `{checkpoint.folder}`")
