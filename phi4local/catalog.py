@@ -26,6 +26,25 @@ class Architecture:
     heads: int
     kv_heads: int
     context_tokens: int
+    sliding_window_tokens: int = 0
+    tied_embeddings: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownDefect:
+    """A mistake in a published checkpoint, which fine-tunes inherit.
+
+    Attributes:
+        what: `eos`, `padding` (tokens), or `chat_template`.
+        found: the token's text as it was published; for a template, each of `known_templates`.
+        right: the token's text as it should be; for a template, the manifest's.
+        why: what goes wrong with it, for a person.
+    """
+
+    what: str
+    why: str
+    found: str = ""
+    right: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +62,9 @@ class Manifest:
         strip_whitespace_around_special_tokens: the tokenizer drops white space that touches a special token.
         chat_template: Jinja text, used when a file brings none.
         known_templates: other texts that were published for this model; no notice about them.
-        end_tokens: texts of the tokens that end an answer.
+        template_mark: words by which a template tells this model from another one with the same numbers.
+        end_tokens: texts of the tokens that end an answer; the first one ends a turn.
+        defects: mistakes that the converter corrects.
     """
 
     name: str
@@ -62,6 +83,12 @@ class Manifest:
     chat_template: str
     known_templates: tuple[str, ...]
     end_tokens: tuple[str, ...]
+    template_mark: str = ""
+    defects: tuple[KnownDefect, ...] = ()
+
+    def has_template(self, template: str) -> bool:
+        """Return whether `template` was published for this model."""
+        return any(same_template(template, known) for known in (self.chat_template, *self.known_templates))
 
     def checkpoint_folder(self) -> Path | None:
         """Return the embedded checkpoint, or `None` for a model that has to be fetched."""
@@ -100,19 +127,48 @@ def find(name: str) -> Manifest:
 
 
 def recognise(
-    *, layers: int, embedding_length: int, vocabulary_tokens: int, context_tokens: int
+    *,
+    layers: int,
+    embedding_length: int,
+    vocabulary_tokens: int,
+    context_tokens: int,
+    chat_template: str | None = None,
 ) -> Manifest | None:
     """Return the manifest whose numbers a file carries, or `None`.
 
-    Example: 40 layers of width 5,120 with 100,352 tokens and a context of 16,384 → `phi-4`.
+    Some models differ in nothing but their training. Their chat templates tell most of them apart; where
+    these are the same too, the first name stands for all, and their manifests say the same.
+
+    Example: 40 layers of width 5,120 with 100,352 tokens and a context of 16,384 → `phi-4`; 32 of 3,072 with
+    200,064 and 131,072 → `phi-4-mini-instruct`, or `phi-4-mini-reasoning` if the template says so.
     """
-    for name in model_names():
-        manifest = find(name)
-        shape = manifest.architecture
-        found = (shape.layers, shape.embedding_length, manifest.vocabulary_tokens, shape.context_tokens)
-        if found == (layers, embedding_length, vocabulary_tokens, context_tokens):
-            return manifest
-    return None
+    found = [
+        manifest
+        for manifest in map(find, model_names())
+        if (
+            manifest.architecture.layers,
+            manifest.architecture.embedding_length,
+            manifest.vocabulary_tokens,
+            manifest.architecture.context_tokens,
+        )
+        == (layers, embedding_length, vocabulary_tokens, context_tokens)
+    ]
+    template = chat_template or ""
+    same = [manifest for manifest in found if manifest.has_template(template)]
+    marked = [manifest for manifest in found if manifest.template_mark and manifest.template_mark in template]
+    return next(iter(same or marked or found), None)
+
+
+def same_template(one: str, other: str) -> bool:
+    """Return whether two chat templates differ in nothing but what Jinja ignores: line ends.
+
+    Example: a text and the same with a line end behind it → true.
+    """
+
+    def essence(template: str) -> str:
+        return template.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
+
+    return essence(one) == essence(other)
 
 
 def _read(path: Path) -> Manifest:
@@ -138,4 +194,6 @@ def _read(path: Path) -> Manifest:
         chat_template=chat["template"],
         known_templates=tuple(chat["known_templates"]),
         end_tokens=tuple(chat["end_tokens"]),
+        template_mark=chat.get("mark", ""),
+        defects=tuple(KnownDefect(**defect) for defect in data.get("defects", ())),
     )

@@ -33,7 +33,7 @@ class Size:
     layers: int = 2
     heads: int = 4
     kv_heads: int = 2
-    vocabulary: str = "small"  # or "nano", the 8,192 tokens of models/phi4-nano
+    vocabulary: str = "small"  # "nano", the 8,192 tokens of models/phi4-nano; "sentencepiece", Phi-3's kind
     context: int = 512
     tied: bool = False
     layout: str = "phi3"  # or "llama": q, k, v, gate and up are tensors of their own
@@ -198,6 +198,12 @@ def _write_vocabulary(folder: Path, vocabulary: str) -> int:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copyfile(NANO / name, folder / name)
         return 8192
+    if vocabulary == "sentencepiece":
+        from tests import sentencepiece_checkpoint as phi3
+
+        card = (NANO / "MODEL_CARD.md").read_text(encoding="utf-8")
+        pieces = phi3.train_pieces(card.splitlines(), 700)
+        return phi3.write_tokenizer(folder, pieces, with_model=True)
     tokenizer = small_tokenizer()
     write_json(folder / "tokenizer.json", tokenizer)
     template = json.loads((NANO / "tokenizer_config.json").read_text(encoding="utf-8"))["chat_template"]

@@ -25,6 +25,9 @@ def convert(
             "--output", "-o", help="GGUF file to write", show_default="CHECKPOINT-QUANTIZATION.gguf"
         ),
     ] = None,
+    no_repair: Annotated[
+        bool, typer.Option("--no-repair", help="Write what the checkpoint says, known defects included")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output")] = False,
     threads: Annotated[int | None, typer.Option("--threads", "-t", help="Threads that quantize")] = None,
     kernels: Annotated[
@@ -54,6 +57,7 @@ def convert(
             target,
             wanted,
             overwrite=force,
+            repair=not no_repair,
             threads=threads,
             kernels=kernels,
             adapters=adapters,
@@ -73,6 +77,8 @@ def _report(summary: ConversionSummary) -> None:
         f"{summary.output}: {render.size(summary.size_bytes)}, {summary.bits_per_weight:.2f} bits per weight "
         f"({types}) in {summary.seconds:.1f} s"
     )
+    for line in summary.repairs:
+        render.notice(f"repaired: {line}")
     if summary.kernels:
         used = ", ".join(
             f"{use.type} by {use.kernel} at {use.megaweights_per_second:.0f}" for use in summary.kernels

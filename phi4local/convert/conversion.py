@@ -43,6 +43,7 @@ class ConversionSummary:
         seconds: wall-clock time.
         parameters: number of weights.
         bits_per_weight: stored bits of the tensors, divided by the number of weights.
+        repairs: one line for each known defect of the checkpoint that was corrected.
         kernels: what quantized each type, and how fast; types that are only copied or widened are not there.
         kernel_loading_seconds: how long compiling or loading Numba's kernels took; part of `seconds`.
         kernel_problem: why Numba's kernels could not be loaded and ggml did everything; "" if they could.
@@ -56,6 +57,7 @@ class ConversionSummary:
     seconds: float
     parameters: int
     bits_per_weight: float
+    repairs: tuple[str, ...] = ()
     kernels: tuple[KernelUse, ...] = ()
     kernel_loading_seconds: float = 0.0
     kernel_problem: str = ""
@@ -71,6 +73,7 @@ class ConversionOptions(TypedDict, total=False):
 
     Attributes:
         overwrite: replace an existing regular file; by default it is an error.
+        repair: correct known defects of published checkpoints, the default; else write what they say.
         threads: how many threads quantize; by default one for each processor that this process may use.
         progress: called with (bytes done, bytes of the file) from this thread, at most 20 times a second.
         kernels: "numba", "ggml", or "auto", the default: Numba if it is installed and saves more time than
@@ -79,6 +82,7 @@ class ConversionOptions(TypedDict, total=False):
     """
 
     overwrite: bool
+    repair: bool
     threads: int | None
     progress: Progress | None
     kernels: str
@@ -91,8 +95,8 @@ def convert_checkpoint(
     """Make the GGUF file `output` from the safetensors folder `checkpoint`.
 
     `output` appears complete or not at all. It takes about 10 MB of memory a thread besides the vocabulary's
-    60 MB (and Numba's 100 MB, 200 MB if it compiles), whatever the model's size. The bytes depend neither
-    on the number of threads nor on the kernels.
+    60 MB (and Numba's 100 MB, 200 MB if it compiles), whatever the model's size. Threads and kernels change
+    no byte.
 
     Args:
         checkpoint: a folder with config.json, tokenizer.json and *.safetensors.
@@ -106,14 +110,13 @@ def convert_checkpoint(
         UnknownQuantizationError, InvalidSettingError: another quantization; fewer than one thread; another
             kernel, or one that is not installed.
         CheckpointError: files that are missing, damaged, contradict each other, or change meanwhile.
-        ConversionError: a checkpoint or a weight that cannot be converted.
-        AdapterError: an adapter that is damaged, or made for another model.
+        ConversionError, AdapterError: a checkpoint, weight or adapter that cannot be converted.
         FileWriteError: the output exists, the disk is full, or the system refused.
         LibraryMissingError: llama-cpp-python is not installed.
     """
     started = time.perf_counter()
     threads = _checked_threads(options)
-    plan = plan_conversion(checkpoint, quantization, adapters=options.get("adapters", ()))
+    plan = _plan(checkpoint, quantization, options)
     _refuse_source(plan, output)
     choice = choose(options.get("kernels", "auto"), _weights_by_work(plan), threads)
     overwrite = options.get("overwrite", False)
@@ -129,11 +132,17 @@ def convert_checkpoint(
         seconds=time.perf_counter() - started,
         parameters=plan.parameters,
         bits_per_weight=plan.bits_per_weight,
+        repairs=plan.repairs,
         kernels=quantizer.uses(),
         kernel_loading_seconds=quantizer.loading_seconds,
         kernel_problem=quantizer.loading_problem,
         missing_kernel_seconds=choice.missing_seconds,
     )
+
+
+def _plan(checkpoint: Path, quantization: str, options: ConversionOptions) -> ConversionPlan:
+    repair, adapters = options.get("repair", True), options.get("adapters", ())
+    return plan_conversion(checkpoint, quantization, adapters=adapters, repair=repair)
 
 
 def _checked_threads(options: ConversionOptions) -> int:

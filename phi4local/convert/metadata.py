@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-ValueType = Literal["u32", "f32", "bool", "str", "[str]", "[i32]"]
+ValueType = Literal["u32", "f32", "bool", "str", "[str]", "[i32]", "[f32]"]
 """As `phi4local.gguf` names them."""
-Value = int | float | bool | str | tuple[str, ...] | tuple[int, ...]
+Value = int | float | bool | str | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,26 @@ def general(
     )
 
 
-def model_name(name: str) -> str:
-    r"""Return `name` as it may stand in `general.name`: printable, not empty, without phi3 and phi-3.
+def model_name(name: str, *, strips: bool = False) -> str:
+    r"""Return `name` as it may stand in `general.name`: printable, not empty, "phi-3" only where it belongs.
 
     llama.cpp strips white space after every special token when the name contains "phi-3" or "phi3"
-    (src/llama-vocab.cpp, after `tokenizer.ggml.token_type` is read). That is right for Phi-3's SentencePiece
-    vocabulary and wrong for a byte-level one.
+    (src/llama-vocab.cpp, after `tokenizer.ggml.token_type` is read), and fails to load a vocabulary without
+    Phi-3's tokens then.
 
-    Example: `"My Phi-3 tune"` → `"My Phi 3 tune"`; `"line\nbreak"` → `"line break"`; `""` → `"model"`.
+    Args:
+        name: the folder's name, or what a person chose.
+        strips: the tokenizer strips white space after its special tokens, as Phi-3's does.
+
+    Example: `"My Phi-3 tune"` → `"My Phi 3 tune"`; `"line\nbreak"` → `"line break"`; `""` → `"model"`; with
+    `strips`, `"My tune"` → `"My tune (Phi-3)"`.
     """
-    return " ".join(re.sub(r"(phi)-?3", r"\1 3", printable(name), flags=re.IGNORECASE).split()) or "model"
+    text = printable(name) if strips else _PHI_3.sub(r"\1 3", printable(name))
+    text = " ".join(text.split()) or "model"
+    return text if not strips or _PHI_3.search(text) else f"{text} (Phi-3)"
+
+
+_PHI_3 = re.compile("(phi)-?3", re.IGNORECASE)
 
 
 def printable(text: str) -> str:

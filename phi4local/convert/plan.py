@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from phi4local.convert import writer
+from phi4local.convert import repairs, writer
 from phi4local.convert.architectures import read_architecture
 from phi4local.convert.architectures.phi3 import GGUF_NAME, Phi3
 from phi4local.convert.checkpoint import Checkpoint, open_checkpoint
 from phi4local.convert.merge import AdapterUse, merge, merged_entries
-from phi4local.convert.metadata import MetadataEntry, general, model_name
+from phi4local.convert.metadata import MetadataEntry, general
 from phi4local.convert.sources import ConfigTensor, match
 from phi4local.convert.strict_json import shown
 from phi4local.convert.vocabulary import read_vocabulary
@@ -65,6 +65,7 @@ class ConversionPlan:
         architecture: the model's numbers.
         tensors: in the order of the file.
         metadata: in the order of the file.
+        repairs: one line for each known defect that is corrected.
         data_offset: where the first tensor begins.
         size_bytes: size of the file.
         checkpoint: the checked folder.
@@ -76,6 +77,7 @@ class ConversionPlan:
     architecture: Phi3
     tensors: tuple[PlannedTensor, ...]
     metadata: tuple[MetadataEntry, ...] = field(repr=False)
+    repairs: tuple[str, ...]
     data_offset: int
     size_bytes: int
     checkpoint: Checkpoint = field(repr=False)
@@ -110,7 +112,12 @@ class ConversionPlan:
 
 
 def plan_conversion(
-    checkpoint: Path, quantization: str, *, name: str | None = None, adapters: Sequence[AdapterUse] = ()
+    checkpoint: Path,
+    quantization: str,
+    *,
+    name: str | None = None,
+    adapters: Sequence[AdapterUse] = (),
+    repair: bool = True,
 ) -> ConversionPlan:
     """Say what converting `checkpoint` would write. Only headers and small files are read.
 
@@ -119,6 +126,7 @@ def plan_conversion(
         quantization: one of `QUANTIZATIONS`, in upper or lower case.
         name: what the file calls the model; by default the folder's name.
         adapters: LoRA adapters to merge, one after the other.
+        repair: correct known defects of published checkpoints.
 
     Example: `plan_conversion(Path("models/phi4-nano"), "q8_0")` has 51 tensors, 17 F32 and 34 Q8_0.
 
@@ -133,26 +141,20 @@ def plan_conversion(
     source, architecture = _open(checkpoint, adapters)
     matched = match(architecture.tensors(), source)
     vocabulary = read_vocabulary(source, vocabulary_tokens=architecture.vocabulary_tokens)
+    model = repairs.named(name or checkpoint.resolve().name, architecture, vocabulary)
+    if repair:
+        model = repairs.repaired(model, source.config)
     tensors = _place(matched, architecture, quantization)
-    metadata = (
-        *general(
-            GGUF_NAME,
-            model_name(name or checkpoint.resolve().name),
-            file_type=writer.file_type(quantization),
-            quantization_version=writer.quantization_version(),
-        ),
-        *architecture.metadata(),
-        *vocabulary.metadata(),
-        *merged_entries(adapters),
-    )
+    metadata = (*_metadata(model, quantization), *merged_entries(adapters))
     header = writer.header(metadata, [(t.name, t.shape, t.type, t.size_bytes) for t in tensors])
     last = tensors[-1]
     return ConversionPlan(
         source=checkpoint,
         quantization=quantization,
-        architecture=architecture,
+        architecture=model.architecture,
         tensors=tensors,
         metadata=metadata,
+        repairs=model.repairs,
         data_offset=len(header),
         size_bytes=len(header) + writer.padded(last.offset + last.size_bytes),
         checkpoint=source,
@@ -168,6 +170,20 @@ def _open(folder: Path, adapters: Sequence[AdapterUse]) -> tuple[Checkpoint, Phi
     merged = merge(checkpoint, architecture, adapters)
     # An adapter may bring an output matrix of its own to a model whose embedding was its output too.
     return merged, read_architecture(merged.config, folder / "config.json", merged.tensors)
+
+
+def _metadata(model: repairs.Model, quantization: str) -> tuple[MetadataEntry, ...]:
+    return (
+        *general(
+            GGUF_NAME,
+            model.name,
+            file_type=writer.file_type(quantization),
+            quantization_version=writer.quantization_version(),
+        ),
+        *model.architecture.metadata(),
+        *model.vocabulary.metadata(),
+        *model.metadata(),
+    )
 
 
 def quantization_named(name: str) -> str:

@@ -49,14 +49,9 @@ def _notice(file_template: str, manifest: Manifest | None) -> str | None:
             "this file's chat template is not one that phi4local knows; "
             "it decides how your messages reach the model"
         )
-    if _essence(file_template) in map(_essence, (manifest.chat_template, *manifest.known_templates)):
+    if manifest.has_template(file_template):
         return None
     return (
         f"this file's chat template is not one that was published for {manifest.name}; "
         "it decides how your messages reach the model"
     )
-
-
-def _essence(template: str) -> str:
-    """Return the text without what Jinja ignores: the kind of line ends and one line end at the end."""
-    return template.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")

@@ -64,7 +64,7 @@ def file_facts(header: Header) -> FileFacts:
     }
     return FileFacts(
         header=header,
-        manifest=catalog.recognise(**shape),
+        manifest=catalog.recognise(**shape, chat_template=template if isinstance(template, str) else None),
         heads=number("attention.head_count"),
         kv_heads=number("attention.head_count_kv") or number("attention.head_count"),
         chat_template=template if isinstance(template, str) else None,

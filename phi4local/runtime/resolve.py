@@ -166,5 +166,10 @@ def _from_catalog(manifest: catalog.Manifest, quantization: str | None) -> Sourc
 
 
 def how_to_get(manifest: catalog.Manifest) -> str:
-    """Return one line that says how a model comes to this machine."""
+    """Return one line that says how a model comes to this machine.
+
+    Example: `` `phi4local pull phi-4` ``; for a model without published GGUF files, where its checkpoint is.
+    """
+    if manifest.gguf_repository is None and manifest.repository is not None:
+        return f"`phi4local convert FOLDER`, with {manifest.repository} from Hugging Face in FOLDER"
     return f"`phi4local pull {manifest.name}`"

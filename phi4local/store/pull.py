@@ -46,7 +46,7 @@ def pull(
         GGUFError: from `check`.
     """
     if manifest.gguf_repository is None:
-        raise DownloadError(f"`{manifest.name}` has nothing to pull", hint="see `phi4local list`")
+        raise _nothing_to_pull(manifest)
     remote = huggingface.find_gguf(manifest.gguf_repository, quantization)
     kept = installed.find(fingerprint=remote.sha256, quantization=quantization)
     if kept is not None:
@@ -70,6 +70,15 @@ def pull(
     )
     installed.remember(model)
     return model
+
+
+def _nothing_to_pull(manifest: Manifest) -> DownloadError:
+    if manifest.repository is None:
+        return DownloadError(f"`{manifest.name}` has nothing to pull", hint="see `phi4local list`")
+    return DownloadError(
+        f"`{manifest.name}` has no GGUF file to pull; its checkpoint is {manifest.repository}",
+        hint="download that from Hugging Face and run `phi4local convert FOLDER`",
+    )
 
 
 def _fetch_and_prove(remote: RemoteFile, folder: Path, progress: Callable[[int, int], None]) -> Path:

@@ -81,7 +81,7 @@ def test_an_unknown_architecture(run_cli, copy, output):
     (copy / "config.json").write_text(
         json.dumps(config | {"architectures": ["LlavaModel"], "model_type": "llava"})
     )
-    assert_refused(convert(run_cli, copy, output), "LlavaModel")
+    assert_refused(convert(run_cli, copy, output), "llava")
 
 
 def test_an_unknown_quantization_lists_near_names(run_cli, copy, output):

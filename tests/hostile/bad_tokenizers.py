@@ -11,6 +11,7 @@ from tests.hostile.spoiled_checkpoints import (
     drop,
     edit,
     edit_tokenizer,
+    remove,
     write,
 )
 
@@ -27,14 +28,15 @@ TOKENIZERS = {
     ),
     "no vocabulary": Case(edit_tokenizer(drop("model", "vocab")), CHECKPOINT, "no vocabulary"),
     "no merges": Case(edit_tokenizer(lambda t: t["model"].update(merges=[])), CHECKPOINT, "no merges"),
-    "SentencePiece": Case(
+    "tokenizer.model is something else": Case(
         lambda folder: (folder / "tokenizer.json").rename(folder / "tokenizer.model"),
-        UNSUPPORTED,
-        "SentencePiece",
+        CHECKPOINT,
+        "no SentencePiece model",
     ),
+    "no tokenizer at all": Case(remove("tokenizer.json"), CHECKPOINT, "tokenizer.json is missing"),
     "Unigram": Case(edit_tokenizer(lambda t: t["model"].update(type="Unigram")), UNSUPPORTED, "Unigram"),
     "byte fallback": Case(
-        edit_tokenizer(lambda t: t["model"].update(byte_fallback=True)), UNSUPPORTED, "single byte"
+        edit_tokenizer(lambda t: t["model"].update(byte_fallback=True)), UNSUPPORTED, "normalizer"
     ),
     "word ends": Case(
         edit_tokenizer(lambda t: t["model"].update(end_of_word_suffix="</w>")), UNSUPPORTED, "ends of words"

@@ -71,13 +71,62 @@ def test_parameters_follow_from_the_architecture(name):
         + 3 * width * shape.feed_forward_length
         + 2 * width
     )
-    assert manifest.parameters == shape.layers * layer + 2 * manifest.vocabulary_tokens * width + width
+    matrices = 1 if shape.tied_embeddings else 2
+    assert manifest.parameters == shape.layers * layer + matrices * manifest.vocabulary_tokens * width + width
 
 
-def test_published_templates_have_their_published_lengths():
-    phi = catalog.find("phi-4")
-    assert len(phi.chat_template) == 462
-    assert [len(text) for text in phi.known_templates] == [377]
+@pytest.mark.parametrize(
+    ("name", "lengths"),
+    [
+        ("phi-4", [462, 377]),
+        ("phi-4-mini-instruct", [390, 423]),
+        ("phi-4-mini-reasoning", [568]),
+        ("phi-4-reasoning", [1658, 1623]),
+        ("phi-3-mini-4k-instruct", [407, 269]),
+        ("phi-3.5-mini-instruct", [430]),
+        ("phi-3-medium-4k-instruct", [254]),
+    ],
+)
+def test_published_templates_have_their_published_lengths(name, lengths):
+    manifest = catalog.find(name)
+    assert [len(text) for text in (manifest.chat_template, *manifest.known_templates)] == lengths
+
+
+@pytest.mark.parametrize("name", catalog.model_names())
+def test_a_file_with_the_numbers_and_the_template_of_a_model_is_that_model(name):
+    manifest = catalog.find(name)
+    shape = manifest.architecture
+    found = catalog.recognise(
+        layers=shape.layers,
+        embedding_length=shape.embedding_length,
+        vocabulary_tokens=manifest.vocabulary_tokens,
+        context_tokens=shape.context_tokens,
+        chat_template=manifest.chat_template,
+    )
+    # These two differ in their training only.
+    assert found.name == ("phi-4-reasoning" if name == "phi-4-reasoning-plus" else name)
+
+
+def test_models_that_cannot_be_told_apart_say_the_same():
+    one, other = catalog.find("phi-4-reasoning"), catalog.find("phi-4-reasoning-plus")
+    same = ("architecture", "sampling", "chat_template", "known_templates", "end_tokens", "defects")
+    assert all(getattr(one, field) == getattr(other, field) for field in same)
+
+
+def test_a_tune_with_its_own_template_is_recognised_by_the_words_it_kept():
+    numbers = {"layers": 32, "embedding_length": 3072, "vocabulary_tokens": 200064, "context_tokens": 131072}
+    assert catalog.recognise(**numbers).name == "phi-4-mini-instruct"
+    assert catalog.recognise(**numbers, chat_template="{{ messages }}").name == "phi-4-mini-instruct"
+    kept = "<|system|>Your name is Phi, an AI math expert developed by Ann.<|end|>{{ messages }}"
+    assert catalog.recognise(**numbers, chat_template=kept).name == "phi-4-mini-reasoning"
+
+
+@pytest.mark.parametrize("name", catalog.model_names())
+def test_defects_are_of_a_known_kind(name):
+    for defect in catalog.find(name).defects:
+        assert defect.what in ("eos", "padding", "chat_template")
+        assert defect.why
+        assert (defect.what == "chat_template") == (not defect.found and not defect.right)
 
 
 def test_a_near_name_is_offered():

@@ -40,7 +40,7 @@ def shown(value: object) -> str:
 
 def test_keys() -> None:
     entries = plan_conversion(NANO, "Q8_0").metadata
-    assert [(row[0], row[1], row[3]) for row in table("key") if row[3] != "\u2013"] == [
+    assert [(row[0], row[1], row[3]) for row in table("key") if row[3] != "none"] == [
         (entry.key, entry.type, shown(entry.value)) for entry in entries
     ]
 

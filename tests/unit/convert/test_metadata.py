@@ -47,6 +47,10 @@ def test_model_keys(fields: dict[str, object]) -> None:
         keys.Rope.DIMENSION_COUNT: CONFIG["hidden_size"] // CONFIG["num_attention_heads"],
         keys.Rope.FREQ_BASE: CONFIG["rope_theta"],
         keys.Attention.SLIDING_WINDOW: 0,
+        "phi4local.repairs": [
+            "eot_token_id: 8105 `<|im_end|>` added; "
+            "without it llama.cpp takes whichever end token it meets first"
+        ],
     }
     named = {key.format(arch="phi3"): value for key, value in expected.items()}
     assert {key: value for key, value in fields.items() if not key.startswith("tokenizer.")} == named
