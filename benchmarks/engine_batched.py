@@ -29,32 +29,31 @@ from benchmarks.random_model import cached_gguf
 from benchmarks.streams import Ours, model_file
 
 STREAMS = (4, 8)
-PROMPT_TOKENS = 16
-GENERATED_TOKENS = 32
+USUAL = {"prompt_tokens": 16, "generated_tokens": 32}
 AGGREGATE, SLOWEST, MIXED = 0.95, 0.7, 0.8
 
 
 def batched(model: Path, options: argparse.Namespace, *, unified: bool) -> list[pairs.Ratio]:
     """Compare all numbers of streams in one KV mode."""
     peer = Peer.of(options, model)
+    lengths = {"prompt_tokens": options.prompt_tokens, "generated_tokens": options.generated_tokens}
+    room = -(-(sum(lengths.values()) + 1) // 256) * 256
     mode = "one pool" if unified else "a stream each"
     ratios = {n: pairs.Ratio(f"{n} streams, {mode}", AGGREGATE) for n in STREAMS}
     slowest = {n: pairs.Ratio(f"{n} streams, {mode}: slowest / mean", SLOWEST) for n in STREAMS}
     engines = {
-        n: Ours(model_file(model), options, parallel=n, unified_kv=unified, context_tokens=256)
+        n: Ours(model_file(model), options, parallel=n, unified_kv=unified, context_tokens=room)
         for n in STREAMS
     }
 
     def measure_ours() -> None:
         for n, ours in engines.items():
-            speeds = ours.speeds([{}] * n, prompt_tokens=PROMPT_TOKENS, generated_tokens=GENERATED_TOKENS)
+            speeds = ours.speeds([{}] * n, **lengths)
             ratios[n].ours.append(speeds.together)
             slowest[n].add(min(speeds.each), statistics.mean(speeds.each))
 
     def measure_theirs() -> None:
-        rows = peer.batched_bench(
-            streams=STREAMS, prompt_tokens=PROMPT_TOKENS, generated_tokens=GENERATED_TOKENS, unified=unified
-        )
+        rows = peer.batched_bench(streams=STREAMS, **lengths, unified=unified)
         for n in STREAMS:
             ratios[n].theirs.append(rows[n]["speed_tg"])
 
@@ -73,6 +72,9 @@ def adapters(model: Path, options: argparse.Namespace) -> list[pairs.Ratio]:
     """Compare a mixture of two adapters with one of them, with the same number of streams."""
     from phi4local.engine.adapters import AdapterFile
 
+    # Groups take turns of 32 steps: an answer must be longer than a few of them.
+    lengths = {"prompt_tokens": options.prompt_tokens, "generated_tokens": 3 * options.generated_tokens}
+    room = -(-(sum(lengths.values()) + 1) // 256) * 256
     ratio = pairs.Ratio("8 streams, two adapters / one adapter", MIXED)
     with tempfile.TemporaryDirectory() as folder:
         files = []
@@ -81,12 +83,12 @@ def adapters(model: Path, options: argparse.Namespace) -> list[pairs.Ratio]:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             files.append(AdapterFile(name=name, path=path, digest=digest))
         file = replace(model_file(model), adapters=tuple(files))
-        ours = Ours(file, options, parallel=8, context_tokens=256)
+        ours = Ours(file, options, parallel=8, context_tokens=room)
         one: list[dict[str, Any]] = [{"adapters": (("first", 1.0),)}] * 8
         two = [*one[:4], *[{"adapters": (("second", 1.0),)}] * 4]
 
         def measure(fields: list[dict[str, Any]]) -> float:
-            speeds = ours.speeds(fields, prompt_tokens=PROMPT_TOKENS, generated_tokens=2 * GENERATED_TOKENS)
+            speeds = ours.speeds(fields, **lengths)
             return speeds.together
 
         with ours.worker:
@@ -113,13 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    pairs.add_options(parser)
+    pairs.add_options(parser, **USUAL)
     parser.add_argument("--only", default=",".join(GROUPS), help="groups, with commas between them")
     options = parser.parse_args()
     model = options.model or cached_gguf("1.3b")
     results = [ratio for name in options.only.split(",") for ratio in GROUPS[name](model, options)]
     command = f"python -m benchmarks.engine_batched --only {options.only}"
-    shape = {"prompt_tokens": PROMPT_TOKENS, "generated_tokens": GENERATED_TOKENS}
+    shape = {"prompt_tokens": options.prompt_tokens, "generated_tokens": options.generated_tokens}
     pairs.write(options.json, results, command=command, model=model.name, threads=options.threads, **shape)
     sys.exit(not all(result.met for result in results))
 

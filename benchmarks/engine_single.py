@@ -28,8 +28,6 @@ from benchmarks.random_model import cached_gguf
 from benchmarks.streams import Ours, model_file
 from phi4local.convert import convert_checkpoint
 
-PROMPT_TOKENS = 256
-GENERATED_TOKENS = 32
 BARS = {"generation": 0.97, "prompt, no step limit": 0.97, "prompt, steps of 250 ms": 0.80}
 NANO_MICROSECONDS = 60
 
@@ -41,20 +39,20 @@ def compare(model: Path, options: argparse.Namespace) -> tuple[list[pairs.Ratio]
     unlimited, limited = Ours(model_file(model), options, step_seconds=0.0), Ours(model_file(model), options)
     with unlimited.worker, limited.worker:
         for side in (unlimited, limited):
-            side.prompt_speed(PROMPT_TOKENS)
-            generation_speed(side)
+            side.prompt_speed(options.prompt_tokens)
+            generation_speed(side, options.generated_tokens)
 
         def measure_ours() -> dict[str, float]:
             return {
-                "generation": generation_speed(limited),
-                "prompt, no step limit": unlimited.prompt_speed(PROMPT_TOKENS),
-                "prompt, steps of 250 ms": limited.prompt_speed(PROMPT_TOKENS),
+                "generation": generation_speed(limited, options.generated_tokens),
+                "prompt, no step limit": unlimited.prompt_speed(options.prompt_tokens),
+                "prompt, steps of 250 ms": limited.prompt_speed(options.prompt_tokens),
             }
 
         def round_(number: int) -> None:
             ours = measure_ours() if number % 2 else {}
             prompt, generation = peer.llama_bench(
-                prompt_tokens=PROMPT_TOKENS, generated_tokens=GENERATED_TOKENS
+                prompt_tokens=options.prompt_tokens, generated_tokens=options.generated_tokens
             )
             for name, speed in (ours or measure_ours()).items():
                 ratios[name].add(speed, generation if name == "generation" else prompt)
@@ -63,9 +61,9 @@ def compare(model: Path, options: argparse.Namespace) -> tuple[list[pairs.Ratio]
     return list(ratios.values()), limited.facts.settings.to_mapping()
 
 
-def generation_speed(ours: Ours) -> float:
+def generation_speed(ours: Ours, tokens: int) -> float:
     """Return tokens per second of one answer."""
-    return ours.speeds([{}], prompt_tokens=8, generated_tokens=GENERATED_TOKENS).each[0]
+    return ours.speeds([{}], prompt_tokens=8, generated_tokens=tokens).each[0]
 
 
 def own_time(rounds: int) -> pairs.Limit:

@@ -175,7 +175,9 @@ def alternate(ours: Callable[[], object], theirs: Callable[[], object]) -> Calla
     return round_
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(
+    parser: argparse.ArgumentParser, *, prompt_tokens: int = 256, generated_tokens: int = 32
+) -> None:
     """Add the options that every comparison has."""
     from pathlib import Path
 
@@ -190,6 +192,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--most-pairs", type=int, default=60, help="most rounds, if the intervals decide nothing"
     )
     parser.add_argument("--minutes", type=float, default=6, help="longest time for each group of rounds")
+    parser.add_argument("--prompt-tokens", type=int, default=prompt_tokens, help="length of the prompts")
+    parser.add_argument(
+        "--generated-tokens", type=int, default=generated_tokens, help="length of the answers"
+    )
     parser.add_argument("--threads", type=int, default=hardware.usable_cores())
     parser.add_argument("--gpu-layers", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write everything here, with every sample")

@@ -54,24 +54,18 @@ class Peer:
         numbers = ",".join(map(str, streams))
         shape = ("-npp", prompt_tokens, "-ntg", generated_tokens, "-npl", numbers, "-c", room)
         mode = ("-kvu",) if unified else ("-no-kvu",)
-        text = self._run("llama-batched-bench", *shape, *mode, "--output-format", "jsonl")
-        rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         names = ("speed_pp", "speed_tg", "speed", "t_pp", "t_tg")
-        return {row["pl"]: {name: float(row[name]) for name in names} for row in rows}
+        for _ in range(3):  # its log is written by a thread, and now and then a line is missing at the end
+            text = self._run("llama-batched-bench", *shape, *mode, "--output-format", "jsonl")
+            rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+            if len(rows) == len(streams):
+                return {row["pl"]: {name: float(row[name]) for name in names} for row in rows}
+        raise SystemExit("error: llama-batched-bench printed too few rows")
 
     def _run(self, program: str, *arguments: object) -> str:
-        command = [
-            self.folder / program,
-            "-m",
-            self.model,
-            "-t",
-            self.threads,
-            "-ngl",
-            self.gpu_layers,
-            *arguments,
-        ]
+        settings = ("-m", self.model, "-t", self.threads, "-ngl", self.gpu_layers)
         done = subprocess.run(
-            list(map(str, command)),
+            list(map(str, (self.folder / program, *settings, *arguments))),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

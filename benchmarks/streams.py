@@ -56,11 +56,11 @@ class Ours:
         usual = {"context_tokens": 1024, "threads": options.threads, "gpu_layers": options.gpu_layers}
         self.worker = EngineWorker()
         self.facts = self.worker.load(file, LoadSettings.from_mapping(usual | settings))
-        self._highest = min(100_000, self.facts.vocabulary_tokens - 100)
+        self.highest_id = min(100_000, self.facts.vocabulary_tokens - 100)
 
     def some_ids(self, count: int) -> tuple[int, ...]:
         """Return token ids that were not used before and are no special tokens."""
-        return tuple(self._choose.choices(range(100, self._highest), k=count))
+        return tuple(self._choose.choices(range(100, self.highest_id), k=count))
 
     def submit(self, ids: Sequence[int], max_tokens: int, **fields: Any) -> Generation:  # noqa: ANN401
         """Start a request with everything on that a person has on: sampling, text, events."""
