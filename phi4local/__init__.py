@@ -18,6 +18,7 @@ from phi4local.settings import LoadSettings, SamplingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from phi4local.runtime.language_model import LanguageModel
     from phi4local.runtime.model import Model
@@ -31,6 +32,7 @@ def load(
     model: str | None = None,
     settings: LoadSettings | None = None,
     *,
+    adapters: Mapping[str, str | Path] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Model:
     """Open a model by name, GGUF file or checkpoint folder; see `phi4local.runtime.open.open_model`.
@@ -39,7 +41,7 @@ def load(
     """
     from phi4local.runtime.open import open_model
 
-    return open_model(model, settings, progress=progress)
+    return open_model(model, settings, adapters=adapters, progress=progress)
 
 
 def pipeline(

@@ -5,18 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
+from phi4local.cli.options import adapter_scales
 
 if TYPE_CHECKING:
     from phi4local.runtime.model import Model
     from phi4local.settings import LoadSettings
 
 
-def open_with_progress(name: str | None, settings: LoadSettings) -> Model:
-    """Return a running model, with bars on a terminal's stderr and the model's notices below them."""
+def open_with_progress(name: str | None, settings: LoadSettings, adapters: list[str] | None = None) -> Model:
+    """Return a running model, with bars on a terminal's stderr and the model's notices below them.
+
+    Args:
+        name: of the model, as every command takes it.
+        settings: how to load it.
+        adapters: `FILE[:SCALE]` texts: LoRA adapters to load and to apply.
+    """
     from phi4local.runtime.open import open_model
 
+    scales = adapter_scales(adapters)
     with render.progress_bar() as progress:
-        model = open_model(name, settings, progress=progress)
+        model = open_model(name, settings, adapters={path: path for path in scales}, progress=progress)
     for line in model.notices:
         render.notice(f"note: {line}")
-    return model
+    return model.adapted(**scales) if scales else model

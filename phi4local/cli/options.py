@@ -43,6 +43,15 @@ KvType = Annotated[
     typer.Option("--kv", help=f"Type of the KV cache: {', '.join(KV_TYPES)}", rich_help_panel=LOADING),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", "-t", help="CPU threads", rich_help_panel=LOADING)]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="FILE[:SCALE]",
+        help="LoRA adapter in GGUF form, with its strength; repeatable",
+        rich_help_panel=LOADING,
+    ),
+]
 KvOffload = Annotated[
     bool | None,
     typer.Option(
@@ -119,6 +128,19 @@ def load_settings(
 ) -> LoadSettings:
     """Build the load settings of a command line."""
     return LoadSettings(context_tokens=context, gpu_layers=gpu_layers, kv_type=kv, threads=threads)
+
+
+def adapter_scales(adapters: list[str] | None) -> dict[str, float]:
+    """Return the scale of each adapter file. Example: `["a.gguf:0.5", "b.gguf"]` → a.gguf 0.5, b.gguf 1."""
+    scales = {}
+    for text in adapters or ():
+        path, colon, scale = text.rpartition(":")
+        try:
+            value = float(scale) if colon else 1.0
+        except ValueError:  # a colon of the path, as in C:\adapters\style.gguf
+            path, value = "", 1.0
+        scales[path or text] = value
+    return scales
 
 
 def offload_settings(

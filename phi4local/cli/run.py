@@ -35,6 +35,7 @@ def run(
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
     threads: options.Threads = None,
+    adapter: options.Adapters = None,
     kv_offload: options.KvOffload = None,
     tensor_override: options.TensorOverrides = None,
     split_mode: options.SplitMode = None,
@@ -56,7 +57,7 @@ def run(
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     messages = [Message("system", system)] if system else []
-    with _open(name, loading, many_words=len(words or []) > 2) as model:
+    with _open(name, loading, adapter, many_words=len(words or []) > 2) as model:
         generation = model.chat(
             [*messages, Message("user", prompt)], sampling=sampling, max_tokens=max_tokens
         )
@@ -69,11 +70,11 @@ def run(
         render.notice(statistics(finished))
 
 
-def _open(name: str | None, loading: LoadSettings, *, many_words: bool) -> Model:
+def _open(name: str | None, loading: LoadSettings, adapters: list[str] | None, *, many_words: bool) -> Model:
     from phi4local.errors import UnknownModelError
 
     try:
-        return open_with_progress(name, loading)
+        return open_with_progress(name, loading, adapters)
     except UnknownModelError as error:
         if many_words:
             error.hint = 'put the prompt in quotes: `phi4local run "…"`, or `phi4local run MODEL "…"`'

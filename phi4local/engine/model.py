@@ -120,7 +120,7 @@ class LoadedModel:
         self._contexts: list[NativeContext] = []
         try:
             self.adapters = Adapters(self.native, file.adapters)
-            self.context = self.new_context(long=not self.has_two_contexts)
+            self.context = self.new_context(long=False)
         except BaseException:
             self.native.close()
             raise
@@ -198,8 +198,9 @@ class LoadedModel:
         settings = self._settings
         parallel, unified = settings.parallel or 1, bool(settings.unified_kv)
         cells = (settings.cache_tokens if unified else settings.context_tokens) or 0
-        if not long:
-            unified, cells = unified and parallel == 1, self._short_context_tokens or 0
+        if self._short_context_tokens is not None and not long:
+            unified = unified and parallel == 1
+            cells = min(self._short_context_tokens, self.context_tokens)
         context = NativeContext(
             self.native,
             ContextShape(

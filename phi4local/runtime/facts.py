@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi4local import catalog
+from phi4local.engine.adapters import AdapterFile
 from phi4local.engine.model import ModelFile
+from phi4local.gguf import validate_adapter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from phi4local.gguf import Header
 
 USER_DEFINED = 4
@@ -31,8 +37,8 @@ class FileFacts:
     bos_token: str
     eos_token: str
 
-    def model_file(self) -> ModelFile:
-        """Return what the engine needs of the file."""
+    def model_file(self, adapters: tuple[AdapterFile, ...] = ()) -> ModelFile:
+        """Return what the engine needs of the file, and of adapters to load with it."""
         tokens: Any = self.header.get("tokenizer.ggml.tokens", ())
         types: Any = self.header.get("tokenizer.ggml.token_type", ())
         plain = tuple(token for token, kind in zip(tokens, types, strict=False) if kind == USER_DEFINED)
@@ -41,7 +47,15 @@ class FileFacts:
             trained_context_tokens=self.context_tokens,
             layers=self.layers,
             user_defined_tokens=plain,
+            short_context_tokens=self._short_context_tokens(),
+            adapters=adapters,
         )
+
+    def _short_context_tokens(self) -> int | None:
+        if not any(tensor.name == "rope_factors_long.weight" for tensor in self.header.tensors):
+            return None
+        original: Any = self.header.get(f"{self.header.architecture}.rope.scaling.original_context_length")
+        return int(original) if original is not None else None
 
 
 def file_facts(header: Header) -> FileFacts:
@@ -72,6 +86,25 @@ def file_facts(header: Header) -> FileFacts:
         eos_token=_token(header, tokens, "eos"),
         **shape,
     )
+
+
+def adapter_files(paths: Mapping[str, str | Path], base: Header) -> tuple[AdapterFile, ...]:
+    """Validate adapters for a model and return what the engine needs of them.
+
+    Args:
+        paths: GGUF files by the name that requests will use.
+        base: the header of the model.
+
+    Raises:
+        GGUFError: a file is no adapter, or one for another model.
+    """
+    files = []
+    for name, path in ((name, Path(path)) for name, path in paths.items()):
+        validate_adapter(path, base)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        files.append(AdapterFile(name=name, path=path, digest=digest))
+    return tuple(files)
 
 
 def _token(header: Header, tokens: tuple[str, ...], role: str) -> str:

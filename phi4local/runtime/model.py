@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Self
 
 from phi4local.engine import Generation, Request
 from phi4local.messages import as_messages
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from phi4local.engine.model import ModelFacts
     from phi4local.engine.worker import EngineWorker
     from phi4local.messages import Message, Messages
-    from phi4local.prompts import ChatTemplate, Segment
+    from phi4local.prompts import ChatTemplate, RenderedPrompt, Segment
     from phi4local.runtime.facts import FileFacts
 
 
@@ -53,6 +54,7 @@ class Model(LanguageModel):
         self.notices = notices
         self._worker = worker
         self._template = template
+        self._adapters: tuple[tuple[str, float], ...] = ()
 
     @property
     def manifest(self) -> Manifest | None:
@@ -64,6 +66,20 @@ class Model(LanguageModel):
         """Room for prompt and answer together."""
         return self.facts.settings.context_tokens or 0
 
+    def adapted(self, **scales: float) -> Self:
+        """Return the same model with LoRA adapters applied, by the names they were loaded under.
+
+        It shares the engine with this one; closing one closes both.
+
+        Example::
+
+            with phi4local.load("phi-4", adapters={"style": "style.gguf"}) as model:
+                print(model.adapted(style=0.8).chat("Good morning!").text)
+        """
+        view = copy.copy(self)
+        view._adapters = tuple(scales.items())
+        return view
+
     def submit_segments(
         self,
         segments: Iterable[Segment],
@@ -74,35 +90,31 @@ class Model(LanguageModel):
     ) -> Generation:
         """Continue a prompt of segments: what `chat` and `generate` stand on.
 
-        Args:
-            segments: see `phi4local.prompts`.
-            sampling: unset fields take the manifest's values, then llama.cpp's.
-            max_tokens: most tokens to generate.
-            ignore_end: go on after an end token.
+        Unset fields of `sampling` take the manifest's values; see `Request`.
         """
         wanted = sampling or SamplingSettings()
         if self.manifest is not None:
             wanted = wanted.filled_from(self.manifest.sampling)
         return self._worker.submit(
-            Request(segments=tuple(segments), sampling=wanted, max_tokens=max_tokens, ignore_end=ignore_end)
+            Request(
+                segments=tuple(segments),
+                sampling=wanted,
+                max_tokens=max_tokens,
+                ignore_end=ignore_end,
+                adapters=self._adapters,
+            )
         )
 
     def chat_segments(
         self, messages: Sequence[Message], *, kept_ids: Mapping[int, tuple[int, ...]] | None = None
     ) -> tuple[Segment, ...]:
-        """Render messages with the file's template; what people wrote stays apart from control tokens."""
+        """Render messages with the file's template; what people wrote stays apart from its tokens."""
         strip = self.manifest is not None and self.manifest.strip_whitespace_around_special_tokens
         prompt = self._template.segments(messages, strip_whitespace=strip)
-        kept = kept_ids or {}
-        return tuple(
-            TokenSegment(kept[origin]) if origin is not None and origin in kept else segment
-            for segment, origin in zip(prompt.segments, prompt.origins, strict=True)
-        )
+        return _with_kept_ids(prompt, kept_ids or {})
 
     def tokenize(self, prompt: Messages) -> list[int]:
         """Return the token ids of a text, or of a conversation as the model reads it.
-
-        A text alone gets no template here; control tokens in it are plain text, as everywhere.
 
         Example::
 
@@ -118,22 +130,18 @@ class Model(LanguageModel):
     def embed(self, texts: str | Sequence[str]) -> NDArray[numpy.float32]:
         """Return one vector for each text: the mean of its tokens' last hidden states, of length 1.
 
-        Close vectors belong to texts that this model reads alike; it was not trained for search, so models
-        made for it do better. The first call makes a second context on the same weights, with room for the
-        longest text so far; answers that are being written are not touched.
+        Phi-4 was not trained for search, so models made for it do better. The first call makes a second
+        context on the same weights; answers that are being written are not touched.
 
         Args:
             texts: one text, or several; each is read alone, without a template.
 
         Returns:
-            float32, shape `(texts, width)`; the width is 256 for phi4-nano and 5,120 for Phi-4.
-
+            float32, shape `(texts, width)`; the width is 5,120 for Phi-4.
         Example::
 
-            >>> vectors = model.embed(["the sky is blue", "the sea is blue", "two plus two"])
-            >>> vectors.shape
+            >>> model.embed(["the sky is blue", "the sea is blue", "two plus two"]).shape
             (3, 256)
-            >>> similarities = vectors @ vectors[0]
 
         Raises:
             InvalidSettingError: a text is empty.
@@ -142,7 +150,7 @@ class Model(LanguageModel):
         return self._worker.embed([texts] if isinstance(texts, str) else list(texts))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens the conversation takes in the context, without the answer to come."""
+        """Return how many tokens a conversation takes, without the answer to come."""
         return len(self.tokenize(messages))
 
     def peak_memory_bytes(self) -> int:
@@ -165,5 +173,13 @@ class Model(LanguageModel):
         return self.submit_segments(segments, sampling=sampling, max_tokens=max_tokens)
 
     def _start_text(self, text: str, sampling: SamplingSettings, *, max_tokens: int | None) -> Generation:
-        segments = (TextSegment(text, special=False),)
-        return self.submit_segments(segments, sampling=sampling, max_tokens=max_tokens)
+        plain = TextSegment(text, special=False)
+        return self.submit_segments((plain,), sampling=sampling, max_tokens=max_tokens)
+
+
+def _with_kept_ids(prompt: RenderedPrompt, kept: Mapping[int, tuple[int, ...]]) -> tuple[Segment, ...]:
+    """Put the ids of answers, by the index of their message, where the template put their text."""
+    return tuple(
+        TokenSegment(kept[origin]) if origin is not None and origin in kept else segment
+        for segment, origin in zip(prompt.segments, prompt.origins, strict=True)
+    )

@@ -12,12 +12,13 @@ from phi4local.errors import ChatTemplateError, InvalidSettingError
 from phi4local.messages import Message
 from phi4local.prompts import choose_template
 from phi4local.runtime import resolve
-from phi4local.runtime.facts import file_facts
+from phi4local.runtime.facts import adapter_files, file_facts
 from phi4local.runtime.model import Model
 from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from phi4local.gguf import Header
     from phi4local.prompts import ChatTemplate
@@ -39,6 +40,7 @@ def open_model(
     name: str | None = None,
     settings: LoadSettings | None = None,
     *,
+    adapters: Mapping[str, str | Path] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Model:
     """Return a running model.
@@ -46,6 +48,7 @@ def open_model(
     Args:
         name: a catalog name, a GGUF file or a checkpoint folder; `None` for the default model.
         settings: how to load it; unset fields are decided by the model and the machine.
+        adapters: LoRA adapters in GGUF form to load with it, by the names for `Model.adapted`.
         progress: told while a checkpoint is converted and while the file is loaded.
 
     Example: `open_model("phi4-nano").chat([Message("user", "Hello")]).result().text`.
@@ -58,7 +61,7 @@ def open_model(
         InvalidSettingError: a device, buffer type or tensor that is not there.
         ChatTemplateError: the file's chat template is refused.
     """
-    tell = progress or (lambda _: None)
+    tell, settings = progress or (lambda _: None), settings or LoadSettings()
     source = resolve.find(name or resolve.default_model())
     # Starting the process and loading the library takes 0.1 s, which the conversion or validation hides.
     worker = EngineWorker(on_loading=lambda share: tell(Progress("loading", round(share * 100), 100)))
@@ -68,18 +71,18 @@ def open_model(
         )
         file = file_facts(gguf.validate(path))
         manifest = source.manifest or file.manifest
-        _check_overrides(settings or LoadSettings(), file.header)
+        _check_overrides(settings, file.header)
         template, notice = choose_template(
             file.chat_template, manifest, bos_token=file.bos_token, eos_token=file.eos_token
         )
-        facts = worker.load(file.model_file(), settings or LoadSettings())
+        loaded = file.model_file(adapter_files(adapters or {}, file.header))
+        facts = worker.load(loaded, settings)
     except BaseException:
         worker.close()
         raise
     notices = (
         *((notice,) if notice else ()),
-        *_template_notices(template),
-        *_setting_notices(settings or LoadSettings(), facts.settings),
+        *(*_template_notices(template), *_setting_notices(settings, facts.settings)),
     )
     return Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=notices)
 

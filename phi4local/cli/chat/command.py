@@ -25,6 +25,7 @@ def chat(
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
     threads: options.Threads = None,
+    adapter: options.Adapters = None,
     kv_offload: options.KvOffload = None,
     tensor_override: options.TensorOverrides = None,
     split_mode: options.SplitMode = None,
@@ -42,7 +43,7 @@ def chat(
     sampling = options.sampling_settings(temperature, top_k, top_p, min_p, seed)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
-    with open_with_progress(model, loading) as opened:
+    with open_with_progress(model, loading, adapter) as opened:
         _mention_real_model(model, opened)
         conversation = Conversation(opened, system=system, sampling=sampling, max_tokens=max_tokens)
         if sys.stdin.isatty():
