@@ -55,7 +55,7 @@ class Peer:
         shape = ("-npp", prompt_tokens, "-ntg", generated_tokens, "-npl", numbers, "-c", room)
         mode = ("-kvu",) if unified else ("-no-kvu",)
         names = ("speed_pp", "speed_tg", "speed", "t_pp", "t_tg")
-        for _ in range(3):  # its log is written by a thread, and now and then a line is missing at the end
+        for _ in range(6):  # its log is written by a thread, and now and then a line is missing at the end
             text = self._run("llama-batched-bench", *shape, *mode, "--output-format", "jsonl")
             rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
             if len(rows) == len(streams):
