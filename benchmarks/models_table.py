@@ -12,7 +12,7 @@ from phi4local.convert import QUANTIZATIONS
 from phi4local.convert.architectures.phi3 import Phi3
 from phi4local.native.ggml import row_size_bytes
 from phi4local.planning.kv_cache import kv_cache_bytes
-from phi4local.planning.mixes import Mix, tensor_type
+from phi4local.planning.mixes import Mix, choose_types
 
 GIGABYTE = 1e9
 
@@ -35,12 +35,14 @@ def weight_bytes(manifest: catalog.Manifest, quantization: str) -> int:
         sliding_window_tokens=0,
         tied_embeddings=False,
     )
-    mix = Mix(quantization=quantization, layers=shape.layers)
-    return sum(
-        math.prod(tensor.shape[:-1])
-        * row_size_bytes(tensor_type(tensor.name, tensor.shape, mix), tensor.shape[-1])
-        for tensor in model.tensors()
+    mix = Mix(
+        quantization=quantization,
+        layers=shape.layers,
+        heads_per_kv_head=shape.heads // shape.kv_heads,
     )
+    tensors = [(tensor.name, tensor.shape) for tensor in model.tensors()]
+    types = choose_types(tensors, mix)
+    return sum(math.prod(shape[:-1]) * row_size_bytes(types[name], shape[-1]) for name, shape in tensors)
 
 
 def table(name: str = "phi-4") -> str:

@@ -13,7 +13,8 @@
     │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
     │   ├── UnknownTensorError          a tensor that this architecture does not have
     │   ├── NonFiniteWeightError        NaN or infinity in the weights
-    │   └── UnstorableWeightError       weights beyond the range of the type that should store them
+    │   ├── UnstorableWeightError       weights beyond the range of the type that should store them
+    │   └── MissingImatrixError         a quantization that is garbage without an importance matrix
     ├── FileWriteError                  the operating system refused a write
     │   ├── OutputExistsError           the output is there and may not be replaced
     │   └── NotEnoughDiskError          less free space than the output needs
@@ -114,9 +115,7 @@ class CheckpointError(FileFormatError):
 class AdapterError(FileFormatError):
     """A LoRA adapter that is damaged, of another kind, or made for another model."""
 
-    hint = (
-        "a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors, as PEFT saves it"
-    )
+    hint = "a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors, as PEFT has it"
 
 
 class ConversionError(Phi4LocalError):
@@ -160,11 +159,16 @@ class UnstorableWeightError(ConversionError):
             f"{first_value:g} at element {first_index}",
             hint="choose BF16 or F32",
         )
+        self.tensor, self.target, self.count = tensor, target, count
+        self.first_index, self.first_value = first_index, first_value
+
+
+class MissingImatrixError(ConversionError):
+    """A tensor that would be garbage without values from an importance matrix."""
+
+    def __init__(self, tensor: str, problem: str, *, hint: str) -> None:
+        super().__init__(f"tensor `{tensor}` {problem}", hint=hint)
         self.tensor = tensor
-        self.target = target
-        self.count = count
-        self.first_index = first_index
-        self.first_value = first_value
 
 
 class FileWriteError(Phi4LocalError):

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 from phi4local.errors import FileWriteError, NotEnoughDiskError, OutputExistsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 TEMPORARY_SUFFIX = ".partial"
@@ -49,25 +49,77 @@ def new_file(path: Path, *, overwrite: bool = False, size_bytes: int = 0) -> Ite
         NotEnoughDiskError: less than `size_bytes` are free.
         FileWriteError: the operating system refused.
     """
-    refuse_existing(path, overwrite=overwrite)
-    try:
-        _require_free(path, size_bytes)
+    with new_files({path: size_bytes}, overwrite=overwrite) as opened:
+        yield opened[0]
+
+
+@contextlib.contextmanager
+def new_files(sizes: Mapping[Path, int], *, overwrite: bool = False) -> Iterator[tuple[IO[bytes], ...]]:
+    """Yield files to write; they get their names, the last one first, when the block ends without an error.
+
+    All of them are on the disk before one gets its name. If a name cannot be given, those that have theirs
+    lose them again; with `overwrite` they stay, complete.
+
+    Args:
+        sizes: the final names, and how much will be written to each, 0 if unknown.
+        overwrite: replace existing regular files.
+
+    Example: with the parts of a model in order, the first part, which a person opens, comes last.
+
+    Raises:
+        As `new_file`.
+    """
+    for path in sizes:
+        refuse_existing(path, overwrite=overwrite)
+    with contextlib.ExitStack() as unfinished:
+        _require_free(sizes)
+        pending = {path: unfinished.enter_context(_temporary(path)) for path in sizes}
+        yield tuple(file for file, _ in pending.values())
+        for path, (file, _) in pending.items():
+            with _errors_about(path):
+                file.flush()
+                os.fsync(file.fileno())
+                if _CLOSE_BEFORE_RENAMING:
+                    file.close()
+        _publish({path: temporary for path, (_, temporary) in pending.items()}, overwrite=overwrite)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Yield an open file beside `path` and its name; the name is removed on an error."""
+    with _errors_about(path):
         temporary, file = _create_temporary(path.parent)
         try:
             with file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                if not _CLOSE_BEFORE_RENAMING:
-                    _rename(temporary, path, overwrite=overwrite)
-            if _CLOSE_BEFORE_RENAMING:
-                _rename(temporary, path, overwrite=overwrite)
+                yield file, temporary
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_name(path, keep=overwrite)
+
+
+@contextlib.contextmanager
+def _errors_about(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _publish(temporaries: Mapping[Path, Path], *, overwrite: bool) -> None:
+    """Give the temporary files their names, last first; an error leaves no new name that may be lost."""
+    named: list[Path] = []
+    try:
+        for path, temporary in reversed(list(temporaries.items())):
+            with _errors_about(path):
+                _rename(temporary, path, overwrite=overwrite)
+            named.append(path)
+        for folder, path in {path.parent: path for path in named}.items():
+            with _errors_about(path):
+                sync_folder(folder)
+    except BaseException:
+        for path in () if overwrite else named:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def adopt(temporary: Path, path: Path) -> None:
@@ -166,23 +218,20 @@ def _lock(descriptor: int, *, wait: bool) -> bool:
     return True
 
 
-def _sync_name(path: Path, *, keep: bool) -> None:
-    """Sync the folder of `path`; a new name that may be lost is taken back: an error leaves nothing."""
-    try:
-        sync_folder(path.parent)
-    except BaseException:
-        if not keep:
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _require_free(path: Path, size_bytes: int) -> None:
-    if not size_bytes or not hasattr(os, "statvfs"):
+def _require_free(sizes: Mapping[Path, int]) -> None:
+    """Refuse what the disks have no room for; files on one disk count together."""
+    if not hasattr(os, "statvfs"):
         return
-    state = os.statvfs(path.parent)
-    free_bytes = state.f_bavail * state.f_frsize
-    if free_bytes < size_bytes:
-        raise NotEnoughDiskError(path, needed_bytes=size_bytes, free_bytes=free_bytes)
+    needed: dict[int, int] = {}
+    for path, size_bytes in sizes.items():
+        if not size_bytes:
+            continue
+        with _errors_about(path):
+            disk, state = path.parent.stat().st_dev, os.statvfs(path.parent)
+        needed[disk] = needed.get(disk, 0) + size_bytes
+        free_bytes = state.f_bavail * state.f_frsize
+        if free_bytes < needed[disk]:
+            raise NotEnoughDiskError(path, needed_bytes=needed[disk], free_bytes=free_bytes)
 
 
 def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:

@@ -61,7 +61,7 @@ def convert(
             threads=threads,
             kernels=kernels,
             adapters=adapters,
-            progress=lambda done, total: show(Progress("converting", done, total)),
+            progress=lambda done, total, _tensor: show(Progress("converting", done, total)),
         )
     if json:
         render.print_json(summary.to_mapping())

@@ -11,6 +11,7 @@ from phi4local.files import TEMPORARY_SUFFIX
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phi4local.convert.pipeline import Target
     from phi4local.convert.plan import ConversionPlan
 
 
@@ -20,7 +21,7 @@ def sources_unchanged(plan: ConversionPlan) -> None:
     Raises:
         CheckpointError: a shard was replaced, changed or deleted meanwhile.
     """
-    for shard in plan.checkpoint.shards:
+    for shard in plan.source.files:
         try:
             state = shard.path.stat()
         except OSError as error:
@@ -30,30 +31,36 @@ def sources_unchanged(plan: ConversionPlan) -> None:
             raise CheckpointError(shard.path, "changed while it was converted", hint="convert it again")
 
 
-def written_file(plan: ConversionPlan, file: IO[bytes], output: Path) -> None:
-    """Read the header of the new, still nameless file back with our own reader and compare it with the plan.
-
-    Args:
-        plan: what should be there.
-        file: the open file.
-        output: the name that the file will get; it is now beside it.
+def written_files(target: Target) -> None:
+    """Read the headers of the new, still nameless files back with our own reader; compare with the plan.
 
     Raises:
-        ConversionError: the file is not what was planned, a defect of this program or of the disk.
+        ConversionError: a file is not what was planned, a defect of this program or of the disk.
     """
     from phi4local import gguf
 
-    temporary = _path_of(file, output)
-    if temporary is None:
-        return
-    try:
-        header = gguf.validate(temporary)
-    except GGUFError as error:
-        raise ConversionError(f"the new file does not pass its check: {error.problem}", hint=_HINT) from error
-    found = [(tensor.name, tensor.offset, tensor.size_bytes) for tensor in header.tensors]
-    planned = [(tensor.name, tensor.offset, tensor.size_bytes) for tensor in plan.tensors]
-    if (header.data_offset, header.file_bytes, found) != (plan.data_offset, plan.size_bytes, planned):
-        raise ConversionError("the new file is not what was planned", hint=_HINT)
+    read = gguf.validate if len(target.files) == 1 else gguf.read_header
+    for number, (planned, file, path) in enumerate(
+        zip(target.plan.files, target.files, target.paths, strict=True)
+    ):
+        temporary = _path_of(file, path)
+        if temporary is None:
+            continue
+        try:
+            header = read(temporary)
+        except GGUFError as error:
+            raise ConversionError(
+                f"the new file does not pass its check: {error.problem}", hint=_HINT
+            ) from error
+        found = [(tensor.name, tensor.offset, tensor.size_bytes) for tensor in header.tensors]
+        expected = [
+            (tensor.name, tensor.offset, tensor.size_bytes)
+            for tensor in target.plan.tensors
+            if tensor.file == number
+        ]
+        places = (header.data_offset, header.file_bytes, found)
+        if places != (planned.data_offset, planned.size_bytes, expected):
+            raise ConversionError("the new file is not what was planned", hint=_HINT)
 
 
 _HINT = "nothing was kept; this is a defect of phi4local or of the disk, please report it"

@@ -1,8 +1,7 @@
-"""Convert a checkpoint in one pass: header first, then row chunks in threads, each at its known offset."""
+"""Convert a model in one pass: headers first, then row chunks in threads, each at its known offset."""
 
 from __future__ import annotations
 
-import collections
 import os
 import time
 from collections import Counter
@@ -10,25 +9,23 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from phi4local import files
-from phi4local.convert import check
+from phi4local.convert import check, estimate
 from phi4local.convert.kernels import Work, choose
-from phi4local.convert.plan import ConversionPlan, PlannedTensor, plan_conversion
-from phi4local.convert.writer import OffsetWriter
+from phi4local.convert.plan import ConversionPlan, plan_conversions
 from phi4local.errors import FileWriteError, InvalidSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Executor, Future
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import IO
 
     from phi4local.convert.kernels import Choice
     from phi4local.convert.merge import AdapterUse
-    from phi4local.convert.quantizer import KernelUse, RowQuantizer
+    from phi4local.convert.pipeline import Pipeline, Stages, Target
+    from phi4local.convert.quantizer import KernelUse
+    from phi4local.convert.typing_rules import TargetOptions
 
-    Progress = Callable[[int, int], None]
-
-_SECONDS_BETWEEN_REPORTS = 0.05
+    Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +33,16 @@ class ConversionSummary:
     """What a conversion made.
 
     Attributes:
-        output: the file.
+        output: the file; the first one, if it was split.
         quantization: one of `QUANTIZATIONS`.
-        size_bytes: its size.
+        size_bytes: its size; of all parts, if it was split.
         tensor_types: number of tensors of each type.
-        seconds: wall-clock time.
+        seconds: wall-clock time, of all outputs of one pass.
         parameters: number of weights.
         bits_per_weight: stored bits of the tensors, divided by the number of weights.
+        stages: how busy reading, quantizing and writing kept the threads.
+        files: all files.
+        unweighted: tensors that the importance matrix has no entry for, though it should.
         repairs: one line for each known defect of the checkpoint that was corrected.
         kernels: what quantized each type, and how fast; types that are only copied or widened are not there.
         kernel_loading_seconds: how long compiling or loading Numba's kernels took; part of `seconds`.
@@ -57,6 +57,9 @@ class ConversionSummary:
     seconds: float
     parameters: int
     bits_per_weight: float
+    stages: Stages
+    files: tuple[Path, ...]
+    unweighted: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
     kernels: tuple[KernelUse, ...] = ()
     kernel_loading_seconds: float = 0.0
@@ -65,20 +68,25 @@ class ConversionSummary:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the fields by name, for JSON."""
-        return asdict(self) | {"output": str(self.output)}
+        stages = {**asdict(self.stages), "limiting": self.stages.limiting}
+        paths = {"output": str(self.output), "files": [str(path) for path in self.files]}
+        return asdict(self) | {"stages": stages} | paths
 
 
 class ConversionOptions(TypedDict, total=False):
     """Options of a conversion, all by keyword.
 
     Attributes:
-        overwrite: replace an existing regular file; by default it is an error.
+        overwrite: replace existing regular files; by default they are an error.
         repair: correct known defects of published checkpoints, the default; else write what they say.
         threads: how many threads quantize; by default one for each processor that this process may use.
-        progress: called with (bytes done, bytes of the file) from this thread, at most 20 times a second.
+        progress: called with (bytes done, bytes of all files, tensor) from this thread, at most 20 times a
+            second.
         kernels: "numba", "ggml", or "auto", the default: Numba if it is installed and saves more time than
             compiling costs.
+        memory_bytes: how much memory this process may take, by default 1 GiB.
         adapters: LoRA adapters to merge, one after the other, in float32 and before quantizing.
+        target: types, importance matrix, size of parts.
     """
 
     overwrite: bool
@@ -86,20 +94,21 @@ class ConversionOptions(TypedDict, total=False):
     threads: int | None
     progress: Progress | None
     kernels: str
+    memory_bytes: int
     adapters: Sequence[AdapterUse]
+    target: TargetOptions
 
 
 def convert_checkpoint(
     checkpoint: Path, output: Path, quantization: str, **options: Unpack[ConversionOptions]
 ) -> ConversionSummary:
-    """Make the GGUF file `output` from the safetensors folder `checkpoint`.
+    """Make the GGUF file `output` from a safetensors folder, or from a GGUF file with more precision.
 
-    `output` appears complete or not at all. It takes about 10 MB of memory a thread besides the vocabulary's
-    60 MB (and Numba's 100 MB, 200 MB if it compiles), whatever the model's size. Threads and kernels change
-    no byte.
+    `output` appears complete or not at all. Memory stays below `memory_bytes`, whatever the model's size.
+    The bytes depend neither on the number of threads nor on the kernels.
 
     Args:
-        checkpoint: a folder with config.json, tokenizer.json and *.safetensors.
+        checkpoint: a folder with config.json, tokenizer.json and *.safetensors, or a GGUF file.
         output: the file to make.
         quantization: one of `QUANTIZATIONS`, in upper or lower case.
         options: see `ConversionOptions`.
@@ -108,131 +117,147 @@ def convert_checkpoint(
 
     Raises:
         UnknownQuantizationError, InvalidSettingError: another quantization; fewer than one thread; another
-            kernel, or one that is not installed.
-        CheckpointError: files that are missing, damaged, contradict each other, or change meanwhile.
-        ConversionError, AdapterError: a checkpoint, weight or adapter that cannot be converted.
+            kernel, or one that is not installed; too little memory.
+        CheckpointError, GGUFError: files that are missing, damaged, contradict each other, or change
+            meanwhile.
+        ConversionError: a checkpoint or a weight that cannot be converted; a quantization that needs an
+            importance matrix.
+        AdapterError: an adapter that is damaged, or made for another model.
         FileWriteError: the output exists, the disk is full, or the system refused.
         LibraryMissingError: llama-cpp-python is not installed.
     """
+    return convert_to_several(checkpoint, {quantization: output}, **options)[0]
+
+
+def convert_to_several(
+    checkpoint: Path, outputs: Mapping[str, Path], **options: Unpack[ConversionOptions]
+) -> tuple[ConversionSummary, ...]:
+    """Make several GGUF files, each in its quantization, while the weights are read once.
+
+    All of them appear, or none. The other words of `convert_checkpoint` hold here, too.
+
+    Example: `convert_to_several(folder, {"Q4_K_M": Path("a.gguf"), "Q8_0": Path("b.gguf")})`.
+
+    Raises:
+        As `convert_checkpoint`; InvalidSettingError: two outputs with one name.
+    """
     started = time.perf_counter()
     threads = _checked_threads(options)
-    plan = _plan(checkpoint, quantization, options)
-    _refuse_source(plan, output)
-    choice = choose(options.get("kernels", "auto"), _weights_by_work(plan), threads)
-    overwrite = options.get("overwrite", False)
-    with files.new_file(output, overwrite=overwrite, size_bytes=plan.size_bytes) as file:
-        quantizer = _write(plan, file, choice, threads, options.get("progress") or _silent)
-        check.sources_unchanged(plan)
-        check.written_file(plan, file, output)
-    return ConversionSummary(
-        output=output,
-        quantization=plan.quantization,
-        size_bytes=plan.size_bytes,
-        tensor_types=plan.tensor_types,
-        seconds=time.perf_counter() - started,
-        parameters=plan.parameters,
-        bits_per_weight=plan.bits_per_weight,
-        repairs=plan.repairs,
-        kernels=quantizer.uses(),
-        kernel_loading_seconds=quantizer.loading_seconds,
-        kernel_problem=quantizer.loading_problem,
-        missing_kernel_seconds=choice.missing_seconds,
+    plans = plan_conversions(
+        checkpoint,
+        tuple(outputs),
+        options=options.get("target"),
+        adapters=options.get("adapters", ()),
+        repair=options.get("repair", True),
     )
+    paths = [plan.paths(output) for plan, output in zip(plans, outputs.values(), strict=True)]
+    sizes = _sizes(plans, paths)
+    work = weights_by_work(plans)
+    choice = choose(options.get("kernels", "auto"), work, threads)
+    budget = options.get("memory_bytes", estimate.DEFAULT_MEMORY_BYTES)
+    chunk = estimate.chunk_elements(budget, threads, work)
+    with files.new_files(sizes, overwrite=options.get("overwrite", False)) as opened:
+        targets = _targets(plans, paths, opened)
+        pipeline = _pipeline(targets, choice, threads, chunk)
+        stages = pipeline.run(options.get("progress") or _silent)
+        check.sources_unchanged(plans[0])
+        for target in targets:
+            check.written_files(target)
+    seconds = time.perf_counter() - started
+    return tuple(_summary(target, seconds, pipeline, stages) for target in targets)
 
 
-def _plan(checkpoint: Path, quantization: str, options: ConversionOptions) -> ConversionPlan:
-    repair, adapters = options.get("repair", True), options.get("adapters", ())
-    return plan_conversion(checkpoint, quantization, adapters=adapters, repair=repair)
+def weights_by_work(plans: Iterable[ConversionPlan]) -> Counter[Work]:
+    """Return how many weights each kind of work has, over all outputs."""
+    from phi4local.convert.rows import work_of
+
+    weights: Counter[Work] = Counter()
+    for plan in plans:
+        for tensor in plan.tensors:
+            weights[work_of(tensor)] += tensor.elements
+    return weights
+
+
+def checked_threads(threads: int | None) -> int:
+    """Return how many threads quantize: as many as asked for, or one for each processor.
+
+    Raises:
+        InvalidSettingError: fewer than one.
+    """
+    if threads is not None and threads < 1:
+        raise InvalidSettingError("threads", f"is {threads}; it must be at least 1")
+    if threads:
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _checked_threads(options: ConversionOptions) -> int:
     if unknown := options.keys() - ConversionOptions.__annotations__.keys():
         raise TypeError(f"convert_checkpoint() has no option {sorted(unknown)}")
-    threads = options.get("threads")
-    if threads is not None and threads < 1:
-        raise InvalidSettingError("threads", f"is {threads}; it must be at least 1")
-    return threads or _processors()
+    return checked_threads(options.get("threads"))
 
 
-def _silent(_done: int, _total: int) -> None:
+def _silent(_done: int, _total: int, _tensor: str) -> None:
     """Report nothing."""
 
 
-def _weights_by_work(plan: ConversionPlan) -> Counter[Work]:
-    weights: Counter[Work] = Counter()
-    for tensor in plan.tensors:
-        weights[Work(tensor.source.dtype, tensor.type)] += tensor.elements
-    return weights
+def _sizes(plans: Sequence[ConversionPlan], paths: Sequence[tuple[Path, ...]]) -> dict[Path, int]:
+    """Return how large each file gets; every file is another one, and none is read."""
+    sizes = {
+        path: planned.size_bytes
+        for plan, names in zip(plans, paths, strict=True)
+        for path, planned in zip(names, plan.files, strict=True)
+    }
+    for path in sizes:
+        _refuse_source(plans[0], path)
+    if len({path.resolve() for path in sizes}) != sum(map(len, paths)):
+        raise InvalidSettingError("output", "is the same file for two quantizations")
+    return sizes
 
 
 def _refuse_source(plan: ConversionPlan, output: Path) -> None:
-    """Refuse to write over the checkpoint: over its shards, and over all but GGUF files in its folder."""
+    """Refuse to write over what is read, and over all but GGUF files in a checkpoint's folder."""
     files.refuse_existing(output, overwrite=True)  # a circle of links has no end to resolve to
     target = output.resolve()
-    beside = target.parent == plan.source.resolve() and target.suffix.lower() != ".gguf"
-    if beside or target in {shard.path.resolve() for shard in plan.checkpoint.shards}:
+    beside = target.parent == plan.source.path.resolve() and target.suffix.lower() != ".gguf"
+    if beside or target in {file.path.resolve() for file in plan.source.files}:
         raise FileWriteError(output, "it is a part of the checkpoint", hint="choose another name with `-o`")
 
 
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _targets(
+    plans: Sequence[ConversionPlan], paths: Sequence[tuple[Path, ...]], opened: tuple[IO[bytes], ...]
+) -> list[Target]:
+    from phi4local.convert.pipeline import Target
+
+    rest = iter(opened)
+    return [
+        Target(plan, tuple(next(rest) for _ in names), names)
+        for plan, names in zip(plans, paths, strict=True)
+    ]
 
 
-def _write(
-    plan: ConversionPlan, file: IO[bytes], choice: Choice, threads: int, progress: Progress
-) -> RowQuantizer:
-    from concurrent.futures import ThreadPoolExecutor
+def _pipeline(targets: Sequence[Target], choice: Choice, threads: int, chunk: int) -> Pipeline:
+    from phi4local.convert.pipeline import Pipeline
 
-    from phi4local.convert.quantizer import RowQuantizer
-    from phi4local.convert.rows import SourceReader, convert_rows
-
-    quantizer = RowQuantizer(choice)
-
-    file.truncate(plan.size_bytes)
-    output = OffsetWriter(file)
-    output.write(plan.header, offset=0)
-    done, reported = plan.data_offset, time.monotonic()
-    progress(done, plan.size_bytes)
-
-    def convert(tensor: PlannedTensor, first: int, count: int) -> int:
-        data = convert_rows(tensor, reader, quantizer, first=first, count=count)
-        row_bytes = len(data) // count
-        output.write(data.data, offset=plan.data_offset + tensor.offset + first * row_bytes)
-        return len(data)
-
-    with SourceReader() as reader, ThreadPoolExecutor(threads, "convert") as executor:
-        try:
-            for written in _in_order(_jobs(plan, executor, convert), 2 * threads):
-                done += written
-                if time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
-                    reported = time.monotonic()
-                    progress(done, plan.size_bytes)
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-    progress(plan.size_bytes, plan.size_bytes)
-    return quantizer
+    return Pipeline(targets, choice, threads=threads, chunk_elements=chunk)
 
 
-def _jobs(
-    plan: ConversionPlan, executor: Executor, convert: Callable[[PlannedTensor, int, int], int]
-) -> Iterator[Future[int]]:
-    """Submit one job for each chunk, as far as the caller asks for them."""
-    from phi4local.convert.rows import chunks
-
-    for tensor in plan.tensors:
-        for first, count in chunks(tensor):
-            yield executor.submit(convert, tensor, first, count)
-
-
-def _in_order(jobs: Iterator[Future[int]], in_flight: int) -> Iterator[int]:
-    """Yield the jobs' results in order while at most `in_flight` of them wait or run."""
-    waiting: collections.deque[Future[int]] = collections.deque()
-    for job in jobs:
-        waiting.append(job)
-        if len(waiting) >= in_flight:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def _summary(target: Target, seconds: float, pipeline: Pipeline, stages: Stages) -> ConversionSummary:
+    plan = target.plan
+    return ConversionSummary(
+        output=target.paths[0],
+        quantization=plan.quantization,
+        size_bytes=plan.size_bytes,
+        tensor_types=plan.tensor_types,
+        seconds=seconds,
+        parameters=plan.parameters,
+        bits_per_weight=plan.bits_per_weight,
+        stages=stages,
+        files=target.paths,
+        unweighted=plan.unweighted,
+        repairs=plan.repairs,
+        kernels=pipeline.quantizer.uses(),
+        kernel_loading_seconds=pipeline.quantizer.loading_seconds,
+        kernel_problem=pipeline.quantizer.loading_problem,
+        missing_kernel_seconds=pipeline.choice.missing_seconds,
+    )

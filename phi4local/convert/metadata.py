@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
-ValueType = Literal["u32", "f32", "bool", "str", "[str]", "[i32]", "[f32]"]
-"""As `phi4local.gguf` names them."""
 Value = int | float | bool | str | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataEntry:
-    """A key, the type that GGUF stores, and the value. Example: `("phi3.block_count", "u32", 40)`."""
+    """A key, the type that GGUF stores, and the value. Example: `("phi3.block_count", "u32", 40)`.
+
+    Types have the names of `phi4local.gguf`: `u8` to `u64`, `i8` to `i64`, `f32`, `f64`, `bool`, `str`, and
+    arrays of one of them, such as `[str]`.
+    """
 
     key: str
-    type: ValueType
+    type: str
     value: Value
 
 

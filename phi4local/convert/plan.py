@@ -5,27 +5,28 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from phi4local.convert import repairs, writer
-from phi4local.convert.architectures import read_architecture
-from phi4local.convert.architectures.phi3 import GGUF_NAME, Phi3
-from phi4local.convert.checkpoint import Checkpoint, open_checkpoint
-from phi4local.convert.merge import AdapterUse, merge, merged_entries
-from phi4local.convert.metadata import MetadataEntry, general
-from phi4local.convert.sources import ConfigTensor, match
+from phi4local.convert import gguf_source, typing_rules, writer
+from phi4local.convert.checkpoint_source import read_checkpoint
+from phi4local.convert.layout import PlannedFile, lay_out, split_path
+from phi4local.convert.metadata import MetadataEntry
 from phi4local.convert.strict_json import shown
-from phi4local.convert.vocabulary import read_vocabulary
-from phi4local.errors import UnknownQuantizationError
-from phi4local.native.ggml import row_size_bytes
-from phi4local.planning.mixes import QUANTIZATIONS, Mix, tensor_type
+from phi4local.convert.typing_rules import TargetOptions
+from phi4local.errors import AdapterError, InvalidSettingError, UnknownQuantizationError
+from phi4local.planning.mixes import QUANTIZATIONS
+from phi4local.planning.recipes import TERNARY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from phi4local.convert.architectures.tensors import ExpectedTensor
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    from phi4local.convert.merge import AdapterUse
+    from phi4local.convert.model_source import ModelSource
     from phi4local.convert.sources import Source
 
 
@@ -37,9 +38,12 @@ class PlannedTensor:
         name: GGUF name, such as `blk.0.attn_qkv.weight`.
         shape: (rows, elements of a row), or (elements,) of a norm.
         type: what it is stored as, such as `Q4_K`.
-        offset: first byte, counted from the plan's `data_offset`.
+        offset: first byte, counted from its file's `data_offset`.
         size_bytes: number of bytes, without the padding behind it.
-        source: the checkpoint's tensor or tensors: name, type, shard and place; or numbers of config.json.
+        source: the tensor or tensors that it comes from: name, type, file and place; or numbers of
+            config.json.
+        file: number of its file in the plan.
+        column_weights: float32 of (elements of a row,) from an importance matrix, or `None`.
     """
 
     name: str
@@ -48,6 +52,8 @@ class PlannedTensor:
     offset: int
     size_bytes: int
     source: Source
+    file: int = 0
+    column_weights: NDArray[float32] | None = field(default=None, repr=False, compare=False)
 
     @property
     def elements(self) -> int:
@@ -60,38 +66,40 @@ class ConversionPlan:
     """What a conversion will write, known from the headers alone.
 
     Attributes:
-        source: the checkpoint folder.
-        quantization: one of `QUANTIZATIONS`.
-        architecture: the model's numbers.
-        tensors: in the order of the file.
-        metadata: in the order of the file.
-        repairs: one line for each known defect that is corrected.
-        data_offset: where the first tensor begins.
-        size_bytes: size of the file.
-        checkpoint: the checked folder.
-        header: the first `data_offset` bytes of the file.
+        source: what is converted.
+        quantization: one of `QUANTIZATIONS`, or a ternary one that was asked for.
+        tensors: in the order of the output.
+        metadata: in the order of the output.
+        files: of the output; one, unless it is split.
+        unweighted: tensors that the importance matrix could have improved and has no entry for.
     """
 
-    source: Path
+    source: ModelSource
     quantization: str
-    architecture: Phi3
     tensors: tuple[PlannedTensor, ...]
     metadata: tuple[MetadataEntry, ...] = field(repr=False)
-    repairs: tuple[str, ...]
-    data_offset: int
-    size_bytes: int
-    checkpoint: Checkpoint = field(repr=False)
-    header: bytes = field(repr=False)
+    files: tuple[PlannedFile, ...]
+    unweighted: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Return the model's name, as the file will carry it."""
-        return next(str(entry.value) for entry in self.metadata if entry.key == "general.name")
+        return next((str(entry.value) for entry in self.metadata if entry.key == "general.name"), "model")
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """Return one line for each known defect that is corrected."""
+        return self.source.repairs
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of all files together."""
+        return sum(file.size_bytes for file in self.files)
 
     @property
     def parameters(self) -> int:
         """Return the number of weights, LongRoPE's tables not counted. Example: Phi-4 has 14,659,507,200."""
-        return sum(t.elements for t in self.tensors if not isinstance(t.source, ConfigTensor))
+        return sum(tensor.elements for tensor in self.tensors if not tensor.name.startswith("rope_factors"))
 
     @property
     def tensor_types(self) -> dict[str, int]:
@@ -102,6 +110,10 @@ class ConversionPlan:
     def bits_per_weight(self) -> float:
         """Return the average number of stored bits. Example: Phi-4 in Q4_K_M has 4.94."""
         return sum(tensor.size_bytes for tensor in self.tensors) * 8 / self.parameters
+
+    def paths(self, output: Path) -> tuple[Path, ...]:
+        """Return the names of the files, such as `phi-4-00001-of-00002.gguf` of `phi-4.gguf` in two parts."""
+        return tuple(split_path(output, number, len(self.files)) for number in range(len(self.files)))
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.tensor_types.items())
@@ -116,15 +128,17 @@ def plan_conversion(
     quantization: str,
     *,
     name: str | None = None,
+    options: TargetOptions | None = None,
     adapters: Sequence[AdapterUse] = (),
     repair: bool = True,
 ) -> ConversionPlan:
     """Say what converting `checkpoint` would write. Only headers and small files are read.
 
     Args:
-        checkpoint: a folder with config.json, tokenizer.json and *.safetensors.
+        checkpoint: a folder with config.json, tokenizer.json and *.safetensors, or a GGUF file.
         quantization: one of `QUANTIZATIONS`, in upper or lower case.
         name: what the file calls the model; by default the folder's name.
+        options: types, importance matrix, size of parts.
         adapters: LoRA adapters to merge, one after the other.
         repair: correct known defects of published checkpoints.
 
@@ -135,55 +149,38 @@ def plan_conversion(
         CheckpointError: files that are missing, damaged or contradict each other.
         UnsupportedCheckpointError: another architecture or kind of vocabulary.
         UnknownTensorError: a tensor too many, too few, or of another shape.
+        MissingImatrixError: the quantization needs an importance matrix.
+        FileFormatError, InvalidSettingError: a matrix or options that do not fit the model.
         AdapterError: a bad adapter, or one that was made for another model.
     """
-    quantization = quantization_named(quantization)
-    source, architecture = _open(checkpoint, adapters)
-    matched = match(architecture.tensors(), source)
-    vocabulary = read_vocabulary(source, vocabulary_tokens=architecture.vocabulary_tokens)
-    model = repairs.named(name or checkpoint.resolve().name, architecture, vocabulary)
-    if repair:
-        model = repairs.repaired(model, source.config)
-    tensors = _place(matched, architecture, quantization)
-    metadata = (*_metadata(model, quantization), *merged_entries(adapters))
-    header = writer.header(metadata, [(t.name, t.shape, t.type, t.size_bytes) for t in tensors])
-    last = tensors[-1]
-    return ConversionPlan(
-        source=checkpoint,
-        quantization=quantization,
-        architecture=model.architecture,
-        tensors=tensors,
-        metadata=metadata,
-        repairs=model.repairs,
-        data_offset=len(header),
-        size_bytes=len(header) + writer.padded(last.offset + last.size_bytes),
-        checkpoint=source,
-        header=header,
-    )
+    return plan_conversions(
+        checkpoint, (quantization,), name=name, options=options, adapters=adapters, repair=repair
+    )[0]
 
 
-def _open(folder: Path, adapters: Sequence[AdapterUse]) -> tuple[Checkpoint, Phi3]:
-    checkpoint = open_checkpoint(folder)
-    architecture = read_architecture(checkpoint.config, folder / "config.json", checkpoint.tensors)
-    if not adapters:
-        return checkpoint, architecture
-    merged = merge(checkpoint, architecture, adapters)
-    # An adapter may bring an output matrix of its own to a model whose embedding was its output too.
-    return merged, read_architecture(merged.config, folder / "config.json", merged.tensors)
+def plan_conversions(
+    checkpoint: Path,
+    quantizations: Sequence[str],
+    *,
+    name: str | None = None,
+    options: TargetOptions | None = None,
+    adapters: Sequence[AdapterUse] = (),
+    repair: bool = True,
+) -> tuple[ConversionPlan, ...]:
+    """Say what converting `checkpoint` to several quantizations at once would write.
 
+    Example: `plan_conversions(Path("models/phi4-nano"), ("Q4_K_M", "Q8_0"))` has two plans of one source.
 
-def _metadata(model: repairs.Model, quantization: str) -> tuple[MetadataEntry, ...]:
-    return (
-        *general(
-            GGUF_NAME,
-            model.name,
-            file_type=writer.file_type(quantization),
-            quantization_version=writer.quantization_version(),
-        ),
-        *model.architecture.metadata(),
-        *model.vocabulary.metadata(),
-        *model.metadata(),
-    )
+    Raises:
+        As `plan_conversion`; InvalidSettingError: a quantization twice.
+    """
+    options = options or TargetOptions()
+    wanted = tuple(map(quantization_named, quantizations))
+    if len(set(wanted)) != len(wanted):
+        raise InvalidSettingError("quantization", f"names one twice: {', '.join(wanted)}")
+    source = read_source(checkpoint, name=name, adapters=adapters, repair=repair)
+    types = typing_rules.Rules(source, options)
+    return tuple(_plan(source, quantization, types, options) for quantization in wanted)
 
 
 def quantization_named(name: str) -> str:
@@ -195,25 +192,69 @@ def quantization_named(name: str) -> str:
         UnknownQuantizationError: there is none; the error lists near names.
     """
     upper = name.upper()
-    if upper in QUANTIZATIONS:
+    if upper in QUANTIZATIONS or upper in TERNARY:
         return upper
     near = difflib.get_close_matches(upper, QUANTIZATIONS, n=3, cutoff=0.5)
     raise UnknownQuantizationError(shown(name), near, QUANTIZATIONS)
 
 
-def _place(
-    matched: list[tuple[ExpectedTensor, Source]],
-    architecture: Phi3,
-    quantization: str,
-) -> tuple[PlannedTensor, ...]:
-    mix = Mix(
-        quantization=quantization, layers=architecture.layers, tied_embeddings=architecture.tied_embeddings
+def read_source(
+    path: Path, *, name: str | None = None, adapters: Sequence[AdapterUse] = (), repair: bool = True
+) -> ModelSource:
+    """Read all headers of a checkpoint folder or a GGUF file.
+
+    Raises:
+        As `plan_conversion`.
+    """
+    if not gguf_source.is_gguf(path):
+        return read_checkpoint(path, name=name, adapters=adapters, repair=repair)
+    if adapters:
+        raise AdapterError(
+            path,
+            "is a GGUF file; adapters are merged into a checkpoint",
+            hint="give the folder of safetensors that the GGUF file was made from",
+        )
+    return gguf_source.read_gguf(path)
+
+
+def _plan(
+    source: ModelSource, quantization: str, rules: typing_rules.Rules, options: TargetOptions
+) -> ConversionPlan:
+    typed = rules.apply(quantization)
+    metadata = (*_with_file_type(source.metadata, quantization), *rules.metadata())
+    files, places = lay_out(typed, metadata, split_bytes=options.split_bytes)
+    tensors = tuple(
+        PlannedTensor(
+            entry.tensor.name,
+            entry.tensor.shape,
+            entry.type,
+            offset,
+            entry.size_bytes,
+            entry.tensor.source,
+            file,
+            entry.column_weights,
+        )
+        for entry, (file, offset) in zip(typed, places, strict=True)
     )
-    placed: list[PlannedTensor] = []
-    offset = 0
-    for tensor, source in matched:
-        target = tensor_type(tensor.name, tensor.shape, mix)
-        size_bytes = math.prod(tensor.shape[:-1]) * row_size_bytes(target, tensor.shape[-1])
-        placed.append(PlannedTensor(tensor.name, tensor.shape, target, offset, size_bytes, source))
-        offset = writer.padded(offset + size_bytes)
-    return tuple(placed)
+    return ConversionPlan(
+        source=source,
+        quantization=quantization,
+        tensors=tensors,
+        metadata=metadata,
+        files=files,
+        unweighted=rules.unweighted(typed),
+    )
+
+
+def _with_file_type(metadata: tuple[MetadataEntry, ...], quantization: str) -> tuple[MetadataEntry, ...]:
+    """Set the two keys that depend on the quantization, where they stand."""
+    numbers = {
+        "general.quantization_version": writer.quantization_version(),
+        "general.file_type": writer.file_type(quantization),
+    }
+    placed = [
+        replace(entry, type="u32", value=numbers[entry.key]) if entry.key in numbers else entry
+        for entry in metadata
+    ]
+    missing = numbers.keys() - {entry.key for entry in metadata}
+    return (*placed, *(MetadataEntry(key, "u32", numbers[key]) for key in numbers if key in missing))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phi4local.convert.kernels import cache
-from phi4local.native.ggml import quantize_rows
+from phi4local.native.ggml import TENSOR_TYPES, quantize_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,6 +118,10 @@ def widen(raw: NDArray[np.uint8], dtype: str) -> NDArray[np.float32]:
         return raw.view("<f4")
     if dtype == "F16":
         return raw.view("<f2").astype(np.float32)
+    if dtype == "Q8_0":
+        blocks = raw.reshape(-1, TENSOR_TYPES[dtype].block_bytes)
+        scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float32)
+        return (blocks[:, 2:].view(np.int8).astype(np.float32) * scales).reshape(-1)
     wide = raw.view("<u2").astype(np.uint32)
     wide <<= 16
     return wide.view(np.float32)

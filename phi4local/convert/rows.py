@@ -10,6 +10,7 @@ import math
 import os
 import threading
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
@@ -18,8 +19,9 @@ from phi4local.convert import refusals
 from phi4local.convert.kernels.choice import Work
 from phi4local.convert.merged_rows import RowMerger
 from phi4local.convert.quantizer import largest_magnitude, widen
+from phi4local.convert.safetensors import ELEMENT_BYTES
 from phi4local.convert.sources import ConfigTensor, JoinedTensor, MergedTensor
-from phi4local.errors import CheckpointError, NonFiniteWeightError
+from phi4local.errors import CheckpointError, ConversionError, NonFiniteWeightError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,16 +36,18 @@ if TYPE_CHECKING:
     from phi4local.errors import UnstorableWeightError
 
 CHUNK_ELEMENTS = 2**20
-"""Elements of a chunk: 4 MiB as float32. A single longer row makes a longer chunk."""
+"""Most elements of a chunk: 4 MiB as float32. A single longer row makes a longer chunk."""
 
 
-def chunks(tensor: PlannedTensor | Source) -> Iterator[tuple[int, int]]:
+def chunks(tensor: PlannedTensor | Source, elements: int | None = None) -> Iterator[tuple[int, int]]:
     """Yield (first row, number of rows) until all rows of `tensor` are covered. A norm is one row.
+
+    A chunk has at most `elements` and at most `CHUNK_ELEMENTS` weights, or one row.
 
     Example: Phi-4's `token_embd.weight` of (100352, 5120) → (0, 204), (204, 204), …
     """
     rows = math.prod(tensor.shape[:-1])
-    step = max(1, CHUNK_ELEMENTS // tensor.shape[-1])
+    step = max(1, min(elements or CHUNK_ELEMENTS, CHUNK_ELEMENTS) // tensor.shape[-1])
     for first in range(0, rows, step):
         yield first, min(step, rows - first)
 
@@ -120,36 +124,75 @@ class SourceReader:
         return os.preadv(file.fileno(), [buffer], offset)
 
 
-def convert_rows(
-    tensor: PlannedTensor, reader: SourceReader, quantizer: RowQuantizer, *, first: int, count: int
-) -> NDArray[np.uint8]:
-    """Return `count` rows of `tensor` as they stand in the output, beginning with row `first`.
+def work_of(tensor: PlannedTensor) -> Work:
+    """Return the kind of work that `tensor` is. Q8_0 in a GGUF file is widened to F32 first."""
+    dtype = tensor.source.dtype
+    source = "F32" if dtype == "Q8_0" and tensor.type != dtype else dtype
+    return Work(source, tensor.type, tensor.column_weights is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as they were read.
+
+    Attributes:
+        raw: their bytes.
+        plain: the same as numbers, in the bytes of F32, F16 or BF16; `None` for types that are only copied.
+        largest: the largest absolute value.
+    """
+
+    raw: NDArray[np.uint8]
+    plain: NDArray[np.uint8] | None
+    largest: float
+
+
+def read_rows(tensor: PlannedTensor, reader: SourceReader, *, first: int, count: int) -> Rows:
+    """Read `count` rows of the source of `tensor`, beginning with row `first`.
 
     Raises:
         NonFiniteWeightError: NaN or infinity in the tensor; counted over all of it.
-        UnstorableWeightError: a weight that the target type cannot hold.
-        CheckpointError: the shard cannot be read.
+        ConversionError: a block of a quantized tensor that is NaN or infinite.
+        CheckpointError: the file cannot be read.
     """
-    raw = reader.read(tensor.source, first=first, count=count)
-    largest = largest_magnitude(raw, tensor.source.dtype)
+    raw, dtype = reader.read(tensor.source, first=first, count=count), tensor.source.dtype
+    if dtype not in ELEMENT_BYTES and not refusals.storable(raw, dtype).all():
+        raise ConversionError(
+            f"tensor `{tensor.source.name}` in `{tensor.source.shard}` holds NaN or infinity",
+            hint="the file is damaged: download or convert it again",
+        )
+    if dtype not in (*ELEMENT_BYTES, "Q8_0"):
+        return Rows(raw, None, 0.0)
+    plain, dtype = (widen(raw, dtype).view(np.uint8), "F32") if dtype == "Q8_0" else (raw, dtype)
+    largest = largest_magnitude(plain, dtype)
     if not np.isfinite(largest):
         raise _non_finite(tensor, reader)
-    if tensor.type == tensor.source.dtype:
-        return raw
+    return Rows(raw, plain, largest)
+
+
+def store_rows(
+    rows: Rows, tensor: PlannedTensor, reader: SourceReader, quantizer: RowQuantizer
+) -> NDArray[np.uint8]:
+    """Return `rows` of `tensor` as they stand in the output.
+
+    Raises:
+        UnstorableWeightError: a weight that the target type cannot hold; `reader` is used to find all.
+    """
+    work = work_of(tensor)
+    if rows.plain is None or tensor.type == tensor.source.dtype:
+        return rows.raw
     if tensor.type == "F32":
-        return widen(raw, tensor.source.dtype).view(np.uint8)
+        return widen(rows.plain, work.source).view(np.uint8)
     stored = None
-    if largest < _limit(tensor.type):
-        stored = quantizer.store(Work(tensor.source.dtype, tensor.type), raw, tensor.shape[-1])
+    if rows.largest < _limit(tensor):
+        stored = quantizer.store(work, rows.plain, tensor.shape[-1], tensor.column_weights)
     if stored is None or not refusals.storable(stored, tensor.type).all():
         raise _unstorable(tensor, reader, quantizer)
     return stored
 
 
-def _limit(type_name: str) -> float:
-    if type_name == "F16":
-        return refusals.F16_OVERFLOW
-    return refusals.QUANTIZED_OVERFLOW if type_name in refusals.SCALE_OFFSETS else np.inf
+def _limit(tensor: PlannedTensor) -> float:
+    weights = tensor.column_weights
+    return refusals.limit(tensor.type, 0.0 if weights is None else float(weights.max()))
 
 
 def _unstorable(
@@ -161,11 +204,13 @@ def _unstorable(
             yield first * part.shape[-1], values.reshape(count, -1)
 
     def store(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return quantizer.store(Work("F32", tensor.type), values.reshape(-1).view(np.uint8), tensor.shape[-1])
+        work = Work("F32", tensor.type, tensor.column_weights is not None)
+        raw = values.reshape(-1).view(np.uint8)
+        return quantizer.store(work, raw, tensor.shape[-1], tensor.column_weights)
 
     source = tensor.source
     for part in source.parts if isinstance(source, JoinedTensor) else (source,):
-        error = refusals.unstorable(part.name, tensor.type, pieces(part), store)
+        error = refusals.unstorable(part.name, tensor.type, pieces(part), store, _limit(tensor))
         if error.count:
             break
     return error

@@ -47,7 +47,7 @@ def header(
     """Return the file's first bytes, up to where the first tensor begins.
 
     Args:
-        metadata: keys in the order of the file; `general.architecture` is the first.
+        metadata: keys in the order of the file; in a whole model `general.architecture` is the first.
         tensors: (name, shape as (rows, elements of a row), type, bytes) in the order of the file; each
             follows the one before it at the next multiple of `ALIGNMENT`.
 
@@ -56,9 +56,9 @@ def header(
     import gguf
     import numpy as np
 
-    entries = list(metadata)
-    packer = gguf.GGUFWriter(None, str(entries[0].value))  # None: it opens no file
-    for entry in entries[1:]:
+    packer = gguf.GGUFWriter(None, "")  # None: it opens no file
+    packer.kv_data[0].clear()  # it adds `general.architecture`, which all parts of a split model but one lack
+    for entry in metadata:
         packer.add_key_value(entry.key, entry.value, *_value_types(entry.type))
     for name, shape, type_name, size_bytes in tensors:
         packer.add_tensor_info(
@@ -77,7 +77,9 @@ def _value_types(name: str) -> tuple[Any, Any]:
     """Return the package's names of a value type and of its elements. Example: `"[i32]"` → ARRAY, INT32."""
     from gguf import GGUFValueType
 
-    known = {"u32": "UINT32", "i32": "INT32", "f32": "FLOAT32", "bool": "BOOL", "str": "STRING"}
+    known = {"bool": "BOOL", "str": "STRING", "f32": "FLOAT32", "f64": "FLOAT64"}
+    for bits in (8, 16, 32, 64):
+        known |= {f"u{bits}": f"UINT{bits}", f"i{bits}": f"INT{bits}"}
     if name.startswith("["):
         return GGUFValueType.ARRAY, GGUFValueType[known[name[1:-1]]]
     return GGUFValueType[known[name]], None

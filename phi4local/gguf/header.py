@@ -47,6 +47,7 @@ class Header:
         data_offset: where the first tensor begins, counted from the start of the file.
         file_bytes: size of the file.
         value_types: the type that each value has in the file, such as `u32` or `[str]`.
+        parts: of a model in several files, the header of each; empty for one file. See `gguf.split`.
 
     Example: `read_header(path).metadata["phi3.block_count"] == 40` for Phi-4.
     """
@@ -59,6 +60,7 @@ class Header:
     data_offset: int
     file_bytes: int
     value_types: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Header, ...] = ()
 
     @property
     def architecture(self) -> str | None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from phi4local.errors import GGUFError
 from phi4local.gguf.cursor import shown
 from phi4local.gguf.fields import refused, require_type, text
-from phi4local.gguf.header import Header, read_header
 from phi4local.gguf.hyperparameters import ARCHITECTURE, read_hyperparameters
+from phi4local.gguf.split import read_parts
 from phi4local.gguf.vocabulary import check_vocabulary
 from phi4local.gguf.weights import check_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from phi4local.gguf.header import Header
 
 QUANTIZATION_VERSION = 2
 """GGML_QNT_VERSION: how the bytes of quantized blocks are laid out today."""
@@ -35,6 +37,8 @@ _GENERAL_TYPES = {
 def validate(path: Path) -> Header:
     """Read the header of `path` and check that it is a Phi-4 model; return the header.
 
+    Of a model in several files, `path` is the first; all of them are checked (`gguf.split`).
+
     Checks all that llama.cpp would abort on, and what would give wrong answers without an error. The weights
     themselves are not read. A file that is changed after this call is not this function's concern.
 
@@ -43,7 +47,7 @@ def validate(path: Path) -> Header:
     Raises:
         GGUFError: the message names the key or tensor, what it is, and what was expected.
     """
-    header = read_header(path)
+    header = read_parts(path)
     _require_model(header)
     model = read_hyperparameters(header)
     tokens = check_vocabulary(header)
@@ -52,7 +56,6 @@ def validate(path: Path) -> Header:
 
 
 def _require_model(header: Header) -> None:
-    _refuse_shard(header)
     for key, expected in _GENERAL_TYPES.items():
         if key in header.metadata:
             require_type(header, key, expected)
@@ -72,20 +75,6 @@ def _require_model(header: Header) -> None:
         # llama.cpp reads a table of tensors from here that Phi-4 does not have.
         if key.startswith("general.tensor_extra"):
             raise GGUFError(header.path, f"`{shown(key)}` is not a key of Phi-4")
-
-
-def _refuse_shard(header: Header) -> None:
-    if "split.count" not in header.metadata:
-        return
-    count = require_type(header, "split.count", "u16")
-    if isinstance(count, int) and count > 1:
-        number = header.get("split.no")
-        which = f"shard {number + 1} of {count}" if isinstance(number, int) else f"one of {count} shards"
-        raise GGUFError(
-            header.path,
-            f"is {which}, not the whole model",
-            hint="join the shards with llama.cpp's `llama-gguf-split --merge`, or take a single file",
-        )
 
 
 def _other_kind(header: Header) -> str | None:

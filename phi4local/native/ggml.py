@@ -11,11 +11,13 @@ Source: ggml/include/ggml.h and ggml/src/ggml-common.h of llama.cpp 0c1e57098 (l
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
 import os
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 from phi4local.errors import LibraryMissingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -52,8 +56,24 @@ TENSOR_TYPES = {
     "Q6_K": TensorType(14, 256, 210),
     "IQ4_NL": TensorType(20, 32, 18),
     "IQ4_XS": TensorType(23, 256, 136),
+    "IQ3_XXS": TensorType(18, 256, 98),
+    "IQ3_S": TensorType(21, 256, 110),
+    "IQ2_XXS": TensorType(16, 256, 66),
+    "IQ2_XS": TensorType(17, 256, 74),
+    "IQ2_S": TensorType(22, 256, 82),
+    "IQ1_S": TensorType(19, 256, 50),
+    "IQ1_M": TensorType(29, 256, 56),
+    "TQ1_0": TensorType(34, 256, 54),
+    "TQ2_0": TensorType(35, 256, 66),
+    "MXFP4": TensorType(39, 32, 17),
 }
-"""The types that this project writes; none of them needs an importance matrix."""
+"""The types that this project writes."""
+
+NEEDS_COLUMN_WEIGHTS = frozenset({"IQ2_XXS", "IQ2_XS", "IQ1_S"})
+"""Types that ggml aborts on without column weights (`ggml_quantize_requires_imatrix`)."""
+
+HAVE_TABLES = frozenset({"IQ3_XXS", "IQ3_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_S", "IQ1_M"})
+"""Types that ggml builds tables for before it can quantize to them, in up to ten seconds."""
 
 _LIBRARY_NAMES = {"win32": "ggml-base.dll", "darwin": "libggml-base.dylib"}
 
@@ -91,22 +111,25 @@ def quantize_rows(
         uint8, (rows, bytes of a row). Example: Q8_0 turns (2, 64) floats into (2, 68) bytes.
 
     Raises:
-        ValueError: an array that ggml would abort on.
+        ValueError: an array that ggml would abort on, or missing column weights (`NEEDS_COLUMN_WEIGHTS`).
         LibraryMissingError: llama-cpp-python's library is not there or does not load.
     """
     import numpy as np
 
     if rows.ndim != 2 or rows.dtype != np.float32 or not rows.flags.c_contiguous:
         raise ValueError(f"expected contiguous float32 rows, got {rows.dtype} of shape {rows.shape}")
+    if column_weights is None and type_name in NEEDS_COLUMN_WEIGHTS:
+        raise ValueError(f"{type_name} needs column weights")
     row_count, row_elements = rows.shape
     importance = None if column_weights is None else _checked(column_weights, row_elements).ctypes.data
     stored = np.empty((row_count, row_size_bytes(type_name, row_elements)), np.uint8)
     if row_count == 0:
         return stored
     number, data = TENSOR_TYPES[type_name].id, stored.ctypes.data
-    written = _library().ggml_quantize_chunk(
-        number, rows.ctypes.data, data, 0, row_count, row_elements, importance
-    )
+    with lookup_tables({type_name}):
+        written = _library().ggml_quantize_chunk(
+            number, rows.ctypes.data, data, 0, row_count, row_elements, importance
+        )
     if written != stored.nbytes:
         raise ValueError(f"ggml wrote {written} bytes for {type_name}, expected {stored.nbytes}")
     return stored
@@ -122,6 +145,53 @@ def _checked(column_weights: NDArray[np.float32], row_elements: int) -> NDArray[
     if not (np.isfinite(column_weights).all() and (column_weights >= 0).all()):
         raise ValueError("column weights must be finite and not below zero")
     return column_weights
+
+
+@contextlib.contextmanager
+def lookup_tables(type_names: Iterable[str]) -> Iterator[None]:
+    """Keep ggml's tables for the IQ types while the block runs; the last block to end frees them.
+
+    A conversion holds one around all its rows, so that the tables are built once, up to a second, and before
+    its threads start. Blocks may overlap, in any thread.
+
+    Example: `with lookup_tables({"IQ2_XS"}): quantize_rows("IQ2_XS", rows, weights)`.
+
+    Raises:
+        LibraryMissingError: llama-cpp-python's library is not there or does not load.
+    """
+    wanted = [name for name in sorted(type_names) if name in HAVE_TABLES]
+    if not wanted:
+        yield
+        return
+    library = _library()
+    _tables.enter(library, wanted)
+    try:
+        yield
+    finally:
+        _tables.leave(library)
+
+
+class _Tables:
+    """Count who uses ggml's tables: they are global, and freeing them under a reader ends the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+
+    def enter(self, library: Any, type_names: list[str]) -> None:  # noqa: ANN401
+        with self._lock:
+            self._users += 1
+            for name in type_names:
+                library.ggml_quantize_init(TENSOR_TYPES[name].id)
+
+    def leave(self, library: Any) -> None:  # noqa: ANN401
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                library.ggml_quantize_free()
+
+
+_tables = _Tables()
 
 
 def library_path() -> Path:
@@ -149,6 +219,8 @@ def _library() -> Any:  # noqa: ANN401 - ctypes has no type for a library's func
             os.add_dll_directory(str(path.parent))
         library = ctypes.CDLL(str(path))
         function = library.ggml_quantize_chunk
+        library.ggml_quantize_init.argtypes, library.ggml_quantize_init.restype = [ctypes.c_int], None
+        library.ggml_quantize_free.argtypes, library.ggml_quantize_free.restype = [], None
     except (OSError, AttributeError) as error:
         raise LibraryMissingError(f"`{path}` does not load: {error}") from error
     pointer, whole = ctypes.c_void_p, ctypes.c_int64

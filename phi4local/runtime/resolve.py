@@ -118,7 +118,7 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
         path,
         quantization,
         overwrite=True,
-        progress=progress,
+        progress=(lambda done, total, _tensor: progress(done, total)) if progress else None,
         kernels="ggml",  # `chat` and `run` compile nothing
     )
     installed.remember(

@@ -54,10 +54,10 @@ MODEL: dict[str, tuple[Edit, str]] = {
     "vocabulary-only": (attributes(tensors=[]), "a vocabulary without weights"),
     "shard-2-of-3": (
         together(value("split.no", U16, 1), value("split.count", U16, 3), without("general.architecture")),
-        "is shard 2 of 3, not the whole model",
+        "is part 2 of 3, which its name does not say",
     ),
-    "shard-1-of-3": (together(value("split.no", U16, 0), value("split.count", U16, 3)), "is shard 1 of 3"),
-    "shard-without-number": (value("split.count", U16, 3), "is one of 3 shards"),
+    "shard-1-of-3": (together(value("split.no", U16, 0), value("split.count", U16, 3)), "is part 1 of 3"),
+    "shard-without-number": (value("split.count", U16, 3), "`split.no` is missing"),
     "shard-count-text": (value("split.count", STR, "3"), "`split.count` has the type str"),
     "name-number": (value("general.name", U32, 3), "`general.name` has the type u32"),
     "name-phi3": (value("general.name", STR, "my PHI3 model"), "`general.name` is `my PHI3 model`"),

@@ -62,7 +62,7 @@ def test_a_change_is_found(change: str, moment: str, tmp_path: Path) -> None:
     shard = max(folder.glob("*.safetensors"))
     reports: list[int] = []
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, _tensor: str) -> None:
         reports.append(done)
         if (moment == "first" and len(reports) == 1) or (moment == "last" and done == total):
             CHANGES[change](shard)

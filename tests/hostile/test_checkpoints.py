@@ -111,7 +111,7 @@ def test_unusual_and_legal(name: str, folder: Path, output: Path) -> None:
 
 @pytest.mark.parametrize("name", ["absent", "file"])
 def test_no_folder(name: str, tmp_path: Path, output: Path) -> None:
-    (tmp_path / "file").write_bytes(b"GGUF")
+    (tmp_path / "file").write_bytes(b"text")
     with pytest.raises(errors.CheckpointError, match=r"no folder|no such folder"):
         convert_checkpoint(tmp_path / name, output, "Q8_0")
     assert list(output.parent.iterdir()) == []

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+WITHOUT_IMATRIX = [name for name in QUANTIZATIONS if not name.startswith(("IQ1", "IQ2", "IQ3", "Q2_K_S"))]
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_checkpoint(tmp_path_factory.mktemp("random"), Size(hidden=256), shards=2)
@@ -31,7 +34,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_plan_of_nano() -> None:
     plan = plan_conversion(NANO, "q4_k_m")
     assert (plan.quantization, plan.name, plan.parameters) == ("Q4_K_M", "phi4-nano", 10_227_968)
-    assert (len(plan.tensors), plan.architecture.layers) == (51, 8)
+    assert (len(plan.tensors), plan.source.layers) == (51, 8)
     assert plan.tensor_types == {"Q4_K": 25, "F32": 17, "Q6_K": 9}
     assert [tensor.name for tensor in plan.tensors[:5]] == [
         "output.weight",
@@ -41,8 +44,7 @@ def test_plan_of_nano() -> None:
         "blk.0.attn_output.weight",
     ]
     assert all(tensor.offset % 32 == 0 for tensor in plan.tensors)
-    assert plan.data_offset % 32 == 0
-    assert len(plan.header) == plan.data_offset
+    assert plan.files[0].data_offset % 32 == 0
     assert "phi4-nano as Q4_K_M: 10,227,968 weights in 51 tensors" in str(plan)
     assert len(repr(plan)) < 100_000  # no vocabulary, no header
     with pytest.raises(FrozenInstanceError):
@@ -50,7 +52,7 @@ def test_plan_of_nano() -> None:
 
 
 def test_plan_says_the_size_of_the_file(checkpoint: Path, tmp_path: Path) -> None:
-    for quantization in QUANTIZATIONS:
+    for quantization in WITHOUT_IMATRIX:
         output = tmp_path / f"{quantization}.gguf"
         summary = convert_checkpoint(checkpoint, output, quantization)
         plan = plan_conversion(checkpoint, quantization)
@@ -58,7 +60,7 @@ def test_plan_says_the_size_of_the_file(checkpoint: Path, tmp_path: Path) -> Non
         assert summary.tensor_types == plan.tensor_types
         assert summary.parameters == plan.parameters
         header = validate(output)
-        assert header.data_offset == plan.data_offset
+        assert header.data_offset == plan.files[0].data_offset
         assert [t.offset for t in header.tensors] == [t.offset for t in plan.tensors]
         types = {entry.key: entry.type for entry in plan.metadata}
         assert dict(header.value_types) == types
@@ -66,7 +68,7 @@ def test_plan_says_the_size_of_the_file(checkpoint: Path, tmp_path: Path) -> Non
 
 
 def test_sizes_ascend() -> None:
-    sizes = [plan_conversion(NANO, name).size_bytes for name in QUANTIZATIONS]
+    sizes = [plan_conversion(NANO, name).size_bytes for name in ("IQ4_XS", "Q4_K_M", "Q6_K", "Q8_0", "F16")]
     assert sizes == sorted(sizes)
 
 
@@ -75,7 +77,7 @@ def test_upper_and_lower_case_are_the_same(name: str) -> None:
     assert convert.quantization_named(name) == "Q4_K_M"
 
 
-@pytest.mark.parametrize(("name", "near"), [("Q4_KM", "Q4_K_M"), ("q5_k_s", "Q5_K_M"), ("fp16", "F16")])
+@pytest.mark.parametrize(("name", "near"), [("Q4_KM", "Q4_K_M"), ("q5_k_x", "Q5_K_M"), ("fp16", "F16")])
 def test_near_names(name: str, near: str) -> None:
     with pytest.raises(errors.UnknownQuantizationError) as caught:
         plan_conversion(NANO, name)
@@ -123,9 +125,11 @@ def test_short_reads_and_writes_are_continued(
 def test_progress_comes_from_one_thread_and_ends_complete(checkpoint: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     callers = set()
+    names = {"", *(tensor.name for tensor in plan_conversion(checkpoint, "Q8_0").tensors)}
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, tensor: str) -> None:
         calls.append((done, total))
+        assert tensor in names
         callers.add(threading.current_thread())
 
     summary = convert_checkpoint(checkpoint, tmp_path / "m.gguf", "Q8_0", threads=2, progress=progress)

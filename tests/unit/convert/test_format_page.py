@@ -9,9 +9,9 @@ import pytest
 
 from phi4local.convert import plan_conversion, writer
 from phi4local.native.ggml import TENSOR_TYPES, row_size_bytes
-from phi4local.planning.mixes import QUANTIZATIONS, Mix, tensor_type
+from phi4local.planning.mixes import QUANTIZATIONS, Mix, choose_types
 from tests.random_checkpoint import NANO
-from tests.unit.planning.test_mixes import PHI_4
+from tests.unit.planning.test_mixes import PHI_4, types_of_phi_4
 
 PAGE = (NANO.parent.parent / "convert" / "FORMAT.md").read_text(encoding="utf-8")
 
@@ -63,8 +63,8 @@ def test_quantizations() -> None:
     found = {row[0]: (row[1], row[4], row[5]) for row in table("quantization")}
     expected = {}
     for name in QUANTIZATIONS:
-        mix = Mix(quantization=name, layers=40)
-        types = [(tensor_type(tensor.name, tensor.shape, mix), tensor.shape) for tensor in PHI_4.tensors()]
+        chosen = types_of_phi_4(name)
+        types = [(chosen[tensor.name], tensor.shape) for tensor in PHI_4.tensors()]
         counts = Counter(kind for kind, _ in types).most_common()
         size = sum(math.prod(shape[:-1]) * row_size_bytes(kind, shape[-1]) for kind, shape in types)
         tensors = ", ".join(f"{count} {kind}" for kind, count in counts)
@@ -76,10 +76,9 @@ def test_quantizations() -> None:
 def test_fallbacks(row: list[str]) -> None:
     wanted, of_32, otherwise = row
     quantization = {"Q4_K": "Q4_K_S", "Q5_K": "Q5_K_M"}.get(wanted, wanted)
-    mix = Mix(quantization=quantization, layers=64)
-    assert tensor_type("blk.9.ffn_up.weight", (8, 512), mix) == wanted
-    assert tensor_type("blk.9.ffn_up.weight", (8, 96), mix) == of_32
-    assert tensor_type("blk.9.ffn_up.weight", (8, 40), mix) == otherwise
+    mix = Mix(quantization=quantization, layers=64, heads_per_kv_head=4)
+    for row, kind in ((512, wanted), (96, of_32), (40, otherwise)):
+        assert choose_types([("blk.9.ffn_up.weight", (8, row))], mix) == {"blk.9.ffn_up.weight": kind}
 
 
 def test_blocks() -> None:

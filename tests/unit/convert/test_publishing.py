@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from phi4local import errors, files
-from phi4local.convert import conversion, convert_checkpoint, plan_conversion
+from phi4local.convert import convert_checkpoint, pipeline, plan_conversion
 from phi4local.gguf import validate
 from tests.random_checkpoint import Size, write_random_checkpoint
 
@@ -134,15 +134,17 @@ def test_a_file_size_limit(checkpoint: Path, tmp_path: Path) -> None:
 def test_a_damaged_header_is_found_before_the_file_gets_its_name(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = conversion._write
+    original = pipeline.Pipeline.run
 
-    def damaging(plan: object, file: object, *rest: object) -> None:
-        original(plan, file, *rest)
+    def damaging(self: pipeline.Pipeline, progress: object) -> object:
+        stages = original(self, progress)
+        file = self.targets[0].files[0]
         file.seek(0)
         file.write(b"GGUX")
         file.flush()
+        return stages
 
-    monkeypatch.setattr(conversion, "_write", damaging)
+    monkeypatch.setattr(pipeline.Pipeline, "run", damaging)
     with pytest.raises(errors.ConversionError, match="does not pass its check"):
         convert_checkpoint(checkpoint, tmp_path / "m.gguf", "Q8_0")
     assert list(tmp_path.iterdir()) == []
@@ -162,7 +164,7 @@ def test_published_through_files(checkpoint: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_progress_that_raises_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, _tensor: str) -> None:
         if done == total:
             raise KeyboardInterrupt
 

@@ -123,10 +123,12 @@ def test_the_name_trap_comes_with_a_way_out(path: Path):
 def test_a_shard_comes_with_a_way_out(path: Path):
     file = small_model()
     file.set("split.count", U16, 2)
-    path.write_bytes(file.build())
-    with pytest.raises(GGUFError) as caught:
-        validate(path)
-    assert "--merge" in str(caught.value.hint)
+    file.set("split.no", U16, 1)
+    second = path.with_name("model-00002-of-00002.gguf")
+    second.write_bytes(file.build())
+    with pytest.raises(GGUFError, match="is part 2 of 2") as caught:
+        validate(second)
+    assert "model-00001-of-00002.gguf" in str(caught.value.hint)
 
 
 def test_optional_numbers_have_the_defaults_of_llama_cpp(path: Path):

@@ -16,7 +16,8 @@ from phi4local.convert import writer
 from phi4local.convert.architectures.phi3 import Phi3
 from phi4local.convert.metadata import general
 from phi4local.native.ggml import row_size_bytes
-from phi4local.planning.mixes import QUANTIZATIONS, Mix, tensor_type, use_more_bits
+from phi4local.planning.mixes import QUANTIZATIONS, Mix, choose_types
+from phi4local.planning.recipes import Place, sensitive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,9 +39,26 @@ PHI_4 = Phi3(
 )
 
 
+NEED_IMPORTANCE = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "Q2_K_S", "IQ3_XXS", "IQ3_XS")
+
+
 def types_of_phi_4(quantization: str) -> dict[str, str]:
-    mix = Mix(quantization=quantization, layers=PHI_4.layers)
-    return {tensor.name: tensor_type(tensor.name, tensor.shape, mix) for tensor in PHI_4.tensors()}
+    """With an importance matrix where llama-quantize demands one, else without."""
+    mix = Mix(
+        quantization=quantization,
+        layers=PHI_4.layers,
+        heads_per_kv_head=4,
+        importance=quantization in NEED_IMPORTANCE,
+    )
+    return choose_types([(tensor.name, tensor.shape) for tensor in PHI_4.tensors()], mix)
+
+
+def size_of_phi_4(quantization: str) -> int:
+    types = types_of_phi_4(quantization)
+    return sum(
+        row_size_bytes(types[tensor.name], tensor.shape[-1]) * math.prod(tensor.shape[:-1])
+        for tensor in PHI_4.tensors()
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +80,7 @@ def test_counts_of_phi_4(quantization: str, counts: dict[str, int]) -> None:
 
 
 def test_layers_with_more_bits() -> None:
-    found = [layer for layer in range(40) if use_more_bits(layer, 40)]
+    found = [layer for layer in range(40) if sensitive(Place(layer, 40, 4, importance=False))]
     assert found == [*range(5), 7, 10, 13, 16, 19, 22, 25, 28, 31, 34, *range(35, 40)]
     types = types_of_phi_4("Q4_K_M")
     for layer in range(40):
@@ -75,13 +93,7 @@ def test_layers_with_more_bits() -> None:
     ("quantization", "gigabytes"), [("Q4_K_M", 9.056), ("Q8_0", 15.577), ("Q4_0", 8.380)]
 )
 def test_size_of_phi_4(quantization: str, gigabytes: float) -> None:
-    types = types_of_phi_4(quantization)
-    total = sum(
-        row_size_bytes(types[tensor.name], tensor.shape[-1])
-        * (tensor.shape[0] if len(tensor.shape) > 1 else 1)
-        for tensor in PHI_4.tensors()
-    )
-    assert round(total / 1e9, 3) == gigabytes
+    assert round(size_of_phi_4(quantization) / 1e9, 3) == gigabytes
 
 
 @pytest.mark.parametrize(
@@ -102,26 +114,25 @@ def test_size_of_phi_4(quantization: str, gigabytes: float) -> None:
     ],
 )
 def test_rules_and_fallbacks(name: str, row: int, quantization: str, tied: bool, expected: str) -> None:
-    mix = Mix(quantization=quantization, layers=8, tied_embeddings=tied)
-    assert tensor_type(name, (16, row), mix) == expected.rsplit(maxsplit=1)[-1]
+    mix = Mix(quantization=quantization, layers=8, heads_per_kv_head=4, tied_embeddings=tied)
+    assert choose_types([(name, (16, row))], mix) == {name: expected}
 
 
 def test_a_norm_is_never_quantized() -> None:
-    mix = Mix(quantization="Q4_0", layers=8)
-    assert tensor_type("output_norm.weight", (256,), mix) == "F32"
+    mix = Mix(quantization="Q4_0", layers=8, heads_per_kv_head=4)
+    assert choose_types([("output_norm.weight", (256,))], mix) == {"output_norm.weight": "F32"}
 
 
 def test_unknown_quantization() -> None:
     with pytest.raises(KeyError):
-        tensor_type("output.weight", (2, 256), Mix(quantization="Q4_K_XL", layers=8))
+        choose_types(
+            [("output.weight", (2, 256))], Mix(quantization="Q4_K_XL", layers=8, heads_per_kv_head=4)
+        )
 
 
 def test_names_are_sorted_by_size() -> None:
-    sizes = {}
-    for name in QUANTIZATIONS:
-        types = types_of_phi_4(name)
-        sizes[name] = sum(row_size_bytes(types[tensor.name], tensor.shape[-1]) for tensor in PHI_4.tensors())
-    assert list(sizes.values()) == sorted(sizes.values())
+    sizes = [size_of_phi_4(name) for name in QUANTIZATIONS]
+    assert sizes == sorted(sizes)
 
 
 DRY_RUN = """
