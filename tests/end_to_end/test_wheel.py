@@ -90,6 +90,12 @@ def test_it_brings_the_manifests_and_the_embedded_checkpoint(names):
     assert {f"phi4local/models/{name}" for name in needed} - set(names) == set()
 
 
+def test_it_brings_the_recipes(names):
+    recipes = {f"phi4local/recipes/{path.name}" for path in (CHECKOUT / "convert" / "recipes").glob("*.toml")}
+    assert recipes
+    assert {name for name in names if name.startswith("phi4local/recipes/")} == recipes
+
+
 def test_it_brings_what_build_py_reads(names):
     assert {f"phi4local/native/build.{ending}" for ending in ("py", "cmake", "toml")} - set(names) == set()
 
