@@ -38,6 +38,17 @@ class NativeSampler:
         """Choose a token from a row of the newest logits and remember it for the penalties."""
         return int(self._api.llama_sampler_sample(self.handle, context.handle, row))
 
+    def apply(self, candidates: NativeCandidates) -> None:
+        """Run the chain over a list of candidates, which it shortens, reorders and changes in place."""
+        self._api.llama_sampler_apply(self.handle, candidates.reference)
+
+    def clone(self) -> NativeSampler:
+        """Return a copy that makes the same random choices from here on."""
+        twin = NativeSampler((), self._model)
+        twin.close()
+        twin.handle = self._api.llama_sampler_clone(self.handle)
+        return twin
+
     def accept(self, token: int) -> None:
         """Remember a token that was not sampled, such as one of the prompt."""
         self._api.llama_sampler_accept(self.handle, token)
@@ -58,3 +69,30 @@ class NativeSampler:
         texts = (ctypes.c_char_p * len(breakers))(*(text.encode() for text in breakers))
         vocabulary = self._model.vocabulary if self._model else None
         return self._api.llama_sampler_init_dry(vocabulary, *numbers, texts, len(breakers))
+
+
+class NativeCandidates:
+    """Tokens to choose from: a `llama_token_data_array`.
+
+    Args:
+        records: `llama_token_data` records (id int32, logit float32, probability float32), changed in place.
+        address: of the first record.
+        ordered: whether they stand best first; llama.cpp believes it.
+    """
+
+    def __init__(self, records: Any, address: int, *, ordered: bool) -> None:  # noqa: ANN401 - numpy's array
+        api = bindings()
+        self.records = records  # kept alive while llama.cpp has the address
+        data = ctypes.cast(address, api.llama_token_data_p)
+        self._array = api.llama_token_data_array(data, len(records), -1, ordered)
+        self.reference = ctypes.byref(self._array)
+
+    @property
+    def chosen(self) -> int:
+        """The id that the last sampler chose."""
+        return int(self._array.data[self._array.selected].id)
+
+    @property
+    def first(self) -> int:
+        """The id of the first candidate that is left."""
+        return int(self._array.data[0].id)

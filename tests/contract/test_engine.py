@@ -5,6 +5,7 @@ import json
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from phi4local import gguf
@@ -197,6 +198,50 @@ def test_a_repeat_penalty_changes_a_loop(engine, expected):
     )
     plain, varied = engine.submit(loop).result(), engine.submit(penalised).result()
     assert len(set(varied.token_ids)) > len(set(plain.token_ids))
+
+
+def test_logprobs_come_on_demand_one_for_each_token(engine, expected):
+    case = expected[1]
+    plain = engine.submit(Request(segments=prompt(case), sampling=GREEDY, max_tokens=12)).result()
+    assert plain.logprobs is None
+    sampling = SamplingSettings(temperature=0, logprobs=3)
+    events = list(engine.submit(Request(segments=prompt(case), sampling=sampling, max_tokens=12)))
+    tokens = [item.token for event in events[:-1] for item in event.logprobs]
+    assert tokens == case["generated_ids"][:12] == [t for event in events[:-1] for t in event.token_ids]
+    for item in (item for event in events[:-1] for item in event.logprobs):
+        assert len(item.top) == 3
+        assert item.top[0] == (item.token, item.logprob)  # greedy takes the best one
+        assert 0 >= item.top[0][1] >= item.top[1][1] >= item.top[2][1]
+
+
+def test_logprobs_of_the_first_token_are_those_of_transformers(engine, checkpoint):
+    with np.load(checkpoint / "reference-logits.npz") as reference:
+        ids, logits = reference["story_ids"].tolist(), reference["story_logits"].astype(np.float64)
+    expected = logits - np.logaddexp.reduce(logits)
+    sampling = SamplingSettings(temperature=0, logprobs=5)
+    request = Request(segments=(TokenSegment(tuple(ids)),), sampling=sampling, max_tokens=1)
+    (item,) = engine.submit(request).result().logprobs
+    assert [token for token, _ in item.top] == np.argsort(-expected)[:5].tolist()
+    assert [value for _, value in item.top] == pytest.approx(np.sort(expected)[::-1][:5], abs=0.03)
+
+
+def test_penalties_see_the_prompt(engine, expected):
+    case = expected[2]
+    first = case["generated_ids"][0]
+    repeated = (TokenSegment((first, *case["prompt_ids"])),)  # the answer's first token is in the prompt
+    sampling = SamplingSettings(temperature=0, presence_penalty=100, penalty_last_tokens=512)
+    plain = engine.submit(Request(segments=repeated, sampling=GREEDY, max_tokens=1)).result()
+    penalised = engine.submit(Request(segments=repeated, sampling=sampling, max_tokens=1)).result()
+    assert plain.token_ids == (first,)
+    assert penalised.token_ids[0] not in {first, *case["prompt_ids"]}
+
+
+def test_a_forbidden_token_does_not_appear(engine, expected):
+    case = expected[2]
+    first = case["generated_ids"][0]
+    sampling = SamplingSettings(temperature=0, logit_bias={first: -100})
+    completion = engine.submit(Request(segments=prompt(case), sampling=sampling, max_tokens=20)).result()
+    assert first not in completion.token_ids
 
 
 def test_timings_fit_into_the_time_that_passed(engine, expected):

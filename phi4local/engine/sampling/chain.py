@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 from phi4local.settings import FORBIDDING_BIAS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from phi4local.settings import SamplingSettings
 
 Step = tuple[Any, ...]
+ADJUSTING = ("logit_bias", "penalties", "dry")
+"""Steps that change a few logits and drop nothing."""
+SMALL_VOCABULARY = 2**15
+"""phi4-nano has 8,192 tokens; the real family members have 100,352 and 200,064."""
 MIN_KEEP = 0
+"""llama.cpp's default: filters may leave a single token."""
 MIROSTAT_TOKENS = 100
 """Tokens from which mirostat 1 estimates the slope; llama.cpp's constant (common/sampling.cpp)."""
 
@@ -93,6 +100,18 @@ def remembered_tokens(sampling: SamplingSettings) -> int:
     penalties = sampling.penalty_last_tokens if uses_penalties(sampling) else 0
     dry = sampling.dry_last_tokens if uses_dry(sampling) else 0
     return max(penalties or 0, dry or 0)
+
+
+def is_cheap(steps: Sequence[Step], *, vocabulary_tokens: int) -> bool:
+    """Return whether llama.cpp's own chain is the best way: it needs no numpy, which takes 0.1 s to load.
+
+    That is so for small vocabularies, when the chain begins with a choice of few tokens; and for the one
+    combination in which the number of candidates matters that numpy would have dropped.
+    """
+    names = [step[0] for step in steps if step[0] not in ADJUSTING]
+    if "top_n_sigma" in names and any(step[0] == "temp_ext" and step[2] for step in steps):
+        return True
+    return names[0] in ("greedy", "top_k") and vocabulary_tokens <= SMALL_VOCABULARY
 
 
 def _bias_steps(sampling: SamplingSettings) -> list[Step]:

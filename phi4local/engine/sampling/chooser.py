@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phi4local.engine.sampling.chain import chain_steps, remembered_tokens
+from phi4local.engine.sampling.chain import chain_steps, is_cheap, remembered_tokens
 from phi4local.errors import InvalidSettingError, NonFiniteLogitsError
 from phi4local.native.sampler import NativeSampler
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from phi4local.engine.events import TokenLogprob
+    from phi4local.engine.sampling.cut_chain import CutChain
     from phi4local.native.context import NativeContext
     from phi4local.native.llama import NativeModel
     from phi4local.settings import SamplingSettings
@@ -44,8 +45,15 @@ class TokenChooser:
         _check_bias(sampling, self._tokens)
         self._place = len(prompt)
         self._alternatives = sampling.logprobs
-        self._sampler = NativeSampler(chain_steps(sampling, vocabulary_tokens=self._tokens), native)
+        steps = chain_steps(sampling, vocabulary_tokens=self._tokens)
         remembered = remembered_tokens(sampling)
+        self._sampler: NativeSampler | CutChain
+        if is_cheap(steps, vocabulary_tokens=self._tokens):
+            self._sampler = NativeSampler(steps, native)
+        else:
+            from phi4local.engine.sampling.cut_chain import CutChain
+
+            self._sampler = CutChain(steps, native, remembered=remembered)
         for token in prompt[-remembered:] if remembered else ():
             self._sampler.accept(token)
 

@@ -1,6 +1,11 @@
 """Settings become llama.cpp's chain, in llama.cpp's order."""
 
-from phi4local.engine.sampling.chain import chain_steps, uses_penalties
+import dataclasses
+import math
+import subprocess
+import sys
+
+from phi4local.engine.sampling.chain import chain_steps, remembered_tokens, uses_penalties
 from phi4local.settings import DEFAULT_SAMPLING, SamplingSettings
 
 
@@ -37,3 +42,57 @@ def test_a_seed_reaches_the_choice():
     assert chain_steps(
         SamplingSettings(temperature=1, seed=7).filled_from(DEFAULT_SAMPLING), vocabulary_tokens=10
     )[-1] == ("dist", 7)
+
+
+def test_the_full_order_is_llama_cpps():
+    everything = SamplingSettings(
+        logit_bias={1: 1},
+        repeat_penalty=1.1,
+        dry_multiplier=1,
+        top_n_sigma=1,
+        typical_p=0.9,
+        xtc_probability=0.5,
+        dynamic_temperature_range=0.1,
+    )
+    assert names(everything) == [
+        "logit_bias",
+        "penalties",
+        "dry",
+        "top_n_sigma",
+        "top_k",
+        "typical",
+        "top_p",
+        "min_p",
+        "xtc",
+        "temp_ext",
+        "dist",
+    ]
+
+
+def test_mirostat_replaces_penalties_and_filters_as_in_llama_cpp():
+    settings = SamplingSettings(mirostat=2, repeat_penalty=1.1, logit_bias={1: 1})
+    assert names(settings) == ["logit_bias", "temp", "mirostat_v2"]
+    assert names(SamplingSettings(mirostat=1)) == ["temp", "mirostat"]
+    assert names(SamplingSettings(mirostat=1, temperature=0)) == ["greedy"]
+
+
+def test_only_the_tokens_that_a_penalty_looks_at_are_remembered():
+    filled = SamplingSettings(dry_multiplier=1, dry_last_tokens=500, repeat_penalty=2).filled_from(
+        DEFAULT_SAMPLING
+    )
+    assert remembered_tokens(DEFAULT_SAMPLING) == 0
+    assert remembered_tokens(filled) == 500
+    assert remembered_tokens(dataclasses.replace(filled, mirostat=2)) == 0
+
+
+def test_minus_100_forbids_a_token_and_0_is_no_step():
+    settings = SamplingSettings(temperature=0, logit_bias={3: -100, 4: -99, 5: 0}).filled_from(
+        DEFAULT_SAMPLING
+    )
+    assert chain_steps(settings, vocabulary_tokens=10)[0] == ("logit_bias", ((3, -math.inf), (4, -99.0)))
+
+
+def test_the_engine_does_not_load_numpy_before_it_is_needed():
+    code = "import sys, phi4local.engine.engine, phi4local.engine.worker.child; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
