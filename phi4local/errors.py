@@ -8,7 +8,8 @@
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GGUFError                   a GGUF header or its values
     │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
-    │   └── AdapterError                a LoRA adapter that is damaged, or made for another model
+    │   ├── AdapterError                a LoRA adapter that is damaged, or made for another model
+    │   └── SavedStateError             a conversation that cannot be saved or put back
     ├── ConversionError                 a checkpoint that cannot become a GGUF
     │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
     │   ├── UnknownTensorError          a tensor that this architecture does not have
@@ -116,6 +117,12 @@ class AdapterError(FileFormatError):
     """A LoRA adapter that is damaged, of another kind, or made for another model."""
 
     hint = "a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors, as PEFT has it"
+
+
+class SavedStateError(FileFormatError):
+    """A conversation that cannot be saved or put back."""
+
+    hint = "go on without it: the conversation is evaluated again"
 
 
 class ConversionError(Phi4LocalError):
@@ -294,5 +301,4 @@ class EngineBusyError(EngineError):
             f"the engine is busy: {running:,} requests run and {waiting:,} wait",
             hint="try again later, or load the model with a larger `queue_limit`",
         )
-        self.waiting = waiting
-        self.running = running
+        self.waiting, self.running = waiting, running

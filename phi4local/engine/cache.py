@@ -104,6 +104,17 @@ class Cache:
         target.key, target.live, target.used = key, True, next(self._clock)
         return target
 
+    def adopt(self, tokens: int, key: AdapterKey) -> Holding | None:
+        """Return an empty live sequence with room for `tokens`, or `None` when there is none."""
+        idle = [holding for holding in self._holdings if not holding.live]
+        if not idle or tokens > self.available():
+            return None
+        holding = min(idle, key=lambda h: (self.cells.length(h.number) > 0, h.used))
+        self.trim(holding, 0)
+        holding.key, holding.live = key, True
+        self.make_room(tokens)
+        return holding
+
     def trim(self, holding: Holding, tokens: int) -> None:
         """Drop what a sequence holds after its first `tokens`."""
         self._context.forget_from(tokens, sequence=holding.number)

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Self
 
 from phi4local.engine.embedding import Embedder
 from phi4local.engine.generation import Generation
+from phi4local.engine.keeping import MOST_BYTES
 from phi4local.engine.model import LoadedModel
 from phi4local.engine.scheduler import Job, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import TracebackType
 
     import numpy
     from numpy.typing import NDArray
 
     from phi4local.engine.events import Request
+    from phi4local.engine.keeping import KeptState
     from phi4local.engine.model import ModelFacts, ModelFile
     from phi4local.prompts import Segment
     from phi4local.settings import LoadSettings
@@ -60,6 +63,18 @@ class Engine:
     def embed(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
         """Return the vectors of texts, see `Embedder.embed`."""
         return self._embedder.embed(texts)
+
+    def save(self, conversation: Request, path: Path, *, most_bytes: int = MOST_BYTES) -> KeptState:
+        """Save the cached cells of a conversation; see `Keeping.save`."""
+        ids, key = (
+            self._model.tokenize(conversation.segments),
+            self._model.adapters.key(conversation.adapters),
+        )
+        return self._scheduler.call(lambda keeping: keeping.save(ids, key, path, most_bytes=most_bytes))
+
+    def restore(self, path: Path) -> KeptState:
+        """Put saved cells back; see `Keeping.restore`."""
+        return self._scheduler.call(lambda keeping: keeping.restore(path))
 
     def close(self) -> None:
         """Cancel what runs and free the model."""

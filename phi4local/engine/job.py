@@ -1,16 +1,22 @@
-"""A request on its way through the scheduler."""
+"""What goes through the scheduler: requests, and short tasks between two steps."""
 
 from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from phi4local.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phi4local.engine.events import Event, Request
+    from phi4local.engine.keeping import Keeping
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
@@ -37,3 +43,35 @@ class Job:
         """End it with an error."""
         self.emit(error)
         self.finished.set()
+
+
+class Task(Generic[_Result]):
+    """Work on the cache that waits for the end of a step.
+
+    Args:
+        work: called on the scheduler's thread.
+    """
+
+    def __init__(self, work: Callable[[Keeping], _Result]) -> None:
+        self._work = work
+        self._future: Future[_Result] = Future()
+
+    def run(self, keeping: Keeping) -> None:
+        """Do it; the scheduler's side."""
+        if self._future.set_running_or_notify_cancel():
+            self._future.set_result(self._work(keeping))
+
+    def fail(self, error: Exception) -> None:
+        """Let `result` raise what `run` raised."""
+        self._future.set_exception(error)
+
+    def cancel(self) -> None:
+        """Give up: the engine closes."""
+        self._future.cancel()
+
+    def result(self) -> _Result:
+        """Wait for it, and return or raise what came out."""
+        try:
+            return self._future.result()
+        except CancelledError:
+            raise EngineError("the model is closed", hint="load it again") from None

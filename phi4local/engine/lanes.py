@@ -39,7 +39,15 @@ class Lanes:
         Raises:
             EngineError: there is no memory for the second context.
         """
-        if tokens <= self._first.limit_tokens or not self._model.has_two_contexts:
+        return self.lane(long=tokens > self._first.limit_tokens)
+
+    def lane(self, *, long: bool) -> Lane:
+        """Return one of the lanes; without LongRoPE there is only one.
+
+        Raises:
+            EngineError: there is no memory for the second context.
+        """
+        if not long or not self._model.has_two_contexts:
             return self._first
         if self._long is None:
             self._long = Lane(self._model, self._model.new_context(long=True))

@@ -124,6 +124,7 @@ class LoadedModel:
         except BaseException:
             self.native.close()
             raise
+        self.path = file.path
         self.trained_context_tokens = file.trained_context_tokens
         self._user_defined = file.user_defined_tokens
         self._pieces: dict[int, bytes | None] = {}

@@ -6,9 +6,11 @@ import heapq
 import itertools
 import queue
 import threading
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from phi4local.engine.job import Job
+from phi4local.engine.job import Job, Task
+from phi4local.engine.keeping import Keeping
 from phi4local.engine.lanes import Lanes
 from phi4local.engine.sequence import Sequence
 from phi4local.errors import EngineBusyError, EngineError, Phi4LocalError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from phi4local.engine.model import LoadedModel
 
 __all__ = ["Job", "Scheduler"]
+
+_Result = TypeVar("_Result")
 
 
 class Scheduler:
@@ -34,9 +38,10 @@ class Scheduler:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._lanes = Lanes(model)
+        self._keeping = Keeping(model, self._lanes)
         self._parallel = model.facts.settings.parallel or 1
         self._queue_limit = model.facts.settings.queue_limit or 1
-        self._inbox: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Sequence | Task[Any] | None] = queue.SimpleQueue()
         self._line: list[tuple[int, int, Sequence]] = []
         self._numbers = itertools.count()
         self._closing = False
@@ -55,9 +60,18 @@ class Scheduler:
         else:
             self._inbox.put(sequence)
 
-    def call(self, task: Callable[[], None]) -> None:
-        """Run `task` on the scheduler's thread between two steps: it may use the contexts."""
+    def call(self, work: Callable[[Keeping], _Result]) -> _Result:
+        """Do something with the cache between two steps, on the scheduler's thread; return its result.
+
+        Raises:
+            EngineError: the model is closed.
+            Exception: whatever `work` raises.
+        """
+        task = Task(work)
         self._inbox.put(task)
+        if self._closing:
+            task.cancel()
+        return task.result()
 
     def close(self) -> None:
         """Cancel what runs and what waits, end the thread and free the model."""
@@ -71,7 +85,7 @@ class Scheduler:
             self._leave_line()
             for lane in list(self._lanes):
                 if lane.live:
-                    self._step(lane)
+                    self._guard(partial(self._step, lane), lane.fail_all)
         for sequence in self._everyone():
             sequence.finish("cancelled")
 
@@ -82,8 +96,8 @@ class Scheduler:
             item = self._inbox.get()
             if item is None:
                 return False
-            if not isinstance(item, Sequence):
-                item()
+            if isinstance(item, Task):
+                self._guard(partial(item.run, self._keeping), item.fail)
             elif len(self._line) - self._free_places() >= self._queue_limit:
                 item.fail(EngineBusyError(waiting=len(self._line), running=self._live()))
             else:
@@ -111,15 +125,19 @@ class Scheduler:
             sequence.fail(error)
 
     def _step(self, lane: Lane) -> None:
+        lane.end_unwanted()
+        for sequence in lane.outgrown():
+            lane.remove(sequence)
+            self._enter_lane(sequence)
+        if lane.live:
+            lane.step()
+
+    @staticmethod
+    def _guard(work: Callable[[], None], failed: Callable[[Exception], None]) -> None:
         try:
-            lane.end_unwanted()
-            for sequence in lane.outgrown():
-                lane.remove(sequence)
-                self._enter_lane(sequence)
-            if lane.live:
-                lane.step()
+            work()
         except Exception as error:  # noqa: BLE001 - the worker loop: the next request must be served
-            lane.fail_all(error)
+            failed(error)
 
     def _live(self) -> int:
         return sum(len(lane.live) for lane in self._lanes)
@@ -133,6 +151,8 @@ class Scheduler:
         everyone += [sequence for _, _, sequence in self._line]
         while not self._inbox.empty():
             item = self._inbox.get()
-            if isinstance(item, Sequence):
+            if isinstance(item, Task):
+                item.cancel()
+            elif item is not None:
                 everyone.append(item)
         return everyone

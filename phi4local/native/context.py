@@ -104,6 +104,7 @@ class NativeContext:
         self.memory = api.llama_get_memory(self.handle)
         self.unified = shape.unified
         self.sequences = shape.sequences
+        self.streams = 1 if shape.unified else shape.sequences
         self.context_tokens: int = api.llama_n_ctx_seq(self.handle)
         self.batch_tokens: int = parameters.n_batch
         self._batch = api.llama_batch_init(self.batch_tokens, 0, 1)

@@ -22,7 +22,7 @@ def read_state(context: NativeContext, sequence: int) -> bytearray:
     return data
 
 
-def write_state(context: NativeContext, sequence: int, data: bytearray) -> bool:
+def write_state(context: NativeContext, sequence: int, data: bytearray | memoryview) -> bool:
     """Fill an empty sequence with what `read_state` returned; return whether llama.cpp took it.
 
     The library trusts these bytes with sizes and counts, so check where they come from first.
