@@ -1,0 +1,102 @@
+"""Every deliberate error, in one tree.
+
+    Phi4LocalError                      exit code 1; everything below is a known failure with a hint
+    ├── InvalidSettingError             a setting outside its range, or a setting that does not exist
+    ├── UnknownModelError               a name that is no manifest, file or folder
+    ├── ModelNotInstalledError          a known model of which nothing is on this machine
+    ├── UnknownQuantizationError        a quantization that the converter does not make
+    ├── FileFormatError                 a file that is not what it claims to be
+    │   ├── GGUFError                   a GGUF header or its values
+    │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
+    │   ├── AdapterError                a LoRA adapter that is damaged, or made for another model
+    │   └── SavedStateError             a conversation that cannot be saved or put back
+    ├── ConversionError                 a checkpoint that cannot become a GGUF
+    │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
+    │   ├── UnknownTensorError          a tensor that this architecture does not have
+    │   ├── NonFiniteWeightError        NaN or infinity in the weights
+    │   ├── UnstorableWeightError       weights beyond the range of the type that should store them
+    │   └── MissingImatrixError         a quantization that is garbage without an importance matrix
+    ├── FileWriteError                  the operating system refused a write
+    │   ├── OutputExistsError           the output is there and may not be replaced
+    │   └── NotEnoughDiskError          less free space than the output needs
+    ├── DownloadError                   network, access, or bytes that are not what was announced
+    ├── ChatTemplateError               a chat template that is missing, refused or too large
+    ├── ContextTooLongError             a prompt that does not fit into the context
+    └── EngineError                     llama.cpp could not do what was asked
+        ├── LibraryMissingError         llama-cpp-python is not installed or does not load
+        ├── ModelLoadError              llama.cpp refused the file
+        ├── EngineCrashedError          the worker process ended in the middle of the work
+        ├── EngineHungError             the worker process made no progress
+        ├── NonFiniteLogitsError        the model computed NaN or infinity
+        └── EngineBusyError             too many requests wait already
+
+`hint` says what the person can do; numbers are attributes, so nobody has to parse a message.
+"""
+
+from phi4local.errors.base import (
+    FileFormatError,
+    FileWriteError,
+    InvalidSettingError,
+    NotEnoughDiskError,
+    OutputExistsError,
+    Phi4LocalError,
+)
+from phi4local.errors.engine import (
+    ChatTemplateError,
+    ContextTooLongError,
+    EngineBusyError,
+    EngineCrashedError,
+    EngineError,
+    EngineHungError,
+    LibraryMissingError,
+    ModelLoadError,
+    NonFiniteLogitsError,
+)
+from phi4local.errors.models import (
+    AdapterError,
+    CheckpointError,
+    ConversionError,
+    DownloadError,
+    GGUFError,
+    MissingImatrixError,
+    ModelNotInstalledError,
+    NonFiniteWeightError,
+    SavedStateError,
+    UnknownModelError,
+    UnknownQuantizationError,
+    UnknownTensorError,
+    UnstorableWeightError,
+    UnsupportedCheckpointError,
+)
+
+__all__ = [
+    "AdapterError",
+    "ChatTemplateError",
+    "CheckpointError",
+    "ContextTooLongError",
+    "ConversionError",
+    "DownloadError",
+    "EngineBusyError",
+    "EngineCrashedError",
+    "EngineError",
+    "EngineHungError",
+    "FileFormatError",
+    "FileWriteError",
+    "GGUFError",
+    "InvalidSettingError",
+    "LibraryMissingError",
+    "MissingImatrixError",
+    "ModelLoadError",
+    "ModelNotInstalledError",
+    "NonFiniteLogitsError",
+    "NonFiniteWeightError",
+    "NotEnoughDiskError",
+    "OutputExistsError",
+    "Phi4LocalError",
+    "SavedStateError",
+    "UnknownModelError",
+    "UnknownQuantizationError",
+    "UnknownTensorError",
+    "UnstorableWeightError",
+    "UnsupportedCheckpointError",
+]

@@ -1,0 +1,70 @@
+"""The root of the tree, and what any part of the house can meet: settings and files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Phi4LocalError(Exception):
+    """A known failure: one line of message, and a `hint` that says what to do about it."""
+
+    exit_code = 1
+    hint: str | None = None
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class InvalidSettingError(Phi4LocalError):
+    """A setting outside its range, or one that does not exist."""
+
+    def __init__(self, setting: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(
+            f"setting `{setting}` {problem}", hint=hint or "`--help` says what each option takes"
+        )
+        self.setting = setting
+
+
+class FileFormatError(Phi4LocalError):
+    """A file that is not what it claims to be."""
+
+    def __init__(self, path: Path | str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"`{path}`: {problem}", hint=hint)
+        self.path = path
+        self.problem = problem
+
+
+class FileWriteError(Phi4LocalError):
+    """The operating system refused a write; nothing was left under the final name."""
+
+    def __init__(self, path: Path | str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(
+            f"cannot write `{path}`: {problem}",
+            hint=hint or "choose another place, or free some disk space",
+        )
+        self.path = path
+
+
+class OutputExistsError(FileWriteError):
+    """The output is there already."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path, "it exists", hint="add `--force` to replace it")
+
+
+class NotEnoughDiskError(FileWriteError):
+    """Less free space than the output needs; found before the first byte was written."""
+
+    def __init__(self, path: Path | str, *, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(
+            path,
+            f"it needs {needed_bytes:,} bytes and the disk has {free_bytes:,}",
+            hint="free some disk space, or choose another disk with `-o` or PHI4LOCAL_HOME",
+        )
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes

@@ -1,0 +1,95 @@
+"""What goes wrong while a model answers: templates, context, library and worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phi4local.errors.base import Phi4LocalError
+from phi4local.errors.models import GGUFError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ChatTemplateError(Phi4LocalError):
+    """A chat template that is missing, refuses the messages or leaves the sandbox."""
+
+
+class ContextTooLongError(Phi4LocalError):
+    """A prompt that leaves no room for an answer in the context."""
+
+    def __init__(self, *, prompt_tokens: int, context_tokens: int, trained_context_tokens: int) -> None:
+        more = trained_context_tokens > context_tokens
+        super().__init__(
+            f"the prompt has {prompt_tokens:,} tokens and the context holds {context_tokens:,}",
+            hint="shorten the prompt or start a new conversation; "
+            + (f"`--context` goes up to {trained_context_tokens:,}" if more else "this model holds no more"),
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class EngineError(Phi4LocalError):
+    """llama.cpp could not do what was asked."""
+
+    hint = "ask again; if it repeats, try a smaller `--context`, or report it with this line"
+
+
+class LibraryMissingError(EngineError):
+    """llama-cpp-python is not installed, or its shared library does not load."""
+
+    hint = "run `make setup` in a checkout, or `pip install llama-cpp-python==0.3.36`"
+
+
+class ModelLoadError(EngineError):
+    """llama.cpp refused a file that passed our own checks."""
+
+    def __init__(self, path: Path | str, cause: str) -> None:
+        super().__init__(f"llama.cpp cannot load `{path}`: {cause}", hint=GGUFError.hint)
+        self.path = path
+
+
+class EngineCrashedError(EngineError):
+    """The worker process ended in the middle of the work."""
+
+    def __init__(self, how: str, last_log_line: str) -> None:
+        cause = f"; its last words: {last_log_line}" if last_log_line else ""
+        super().__init__(
+            f"the engine process {how}{cause}",
+            hint="ask again: the next request gets a fresh process; if it repeats, report it with that line",
+        )
+        self.how = how
+        self.last_log_line = last_log_line
+
+
+class EngineHungError(EngineError):
+    """The worker process made no progress and was ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the engine process made no progress for {seconds:.0f} seconds and was ended",
+            hint="the machine may be out of memory: try a smaller quantization or `--context`",
+        )
+        self.seconds = seconds
+
+
+class NonFiniteLogitsError(EngineError):
+    """The model computed NaN or infinity; its text would be noise."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(
+            f"the model computed values that are not finite at token {position}",
+            hint="the file is damaged: convert or download it again",
+        )
+        self.position = position
+
+
+class EngineBusyError(EngineError):
+    """As many requests wait as may wait; this one was not taken."""
+
+    def __init__(self, *, waiting: int, running: int) -> None:
+        super().__init__(
+            f"the engine is busy: {running:,} requests run and {waiting:,} wait",
+            hint="try again later, or load the model with a larger `queue_limit`",
+        )
+        self.waiting, self.running = waiting, running

@@ -1,0 +1,126 @@
+"""What goes wrong with models: their names, files, checkpoints and conversions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phi4local.errors.base import FileFormatError, Phi4LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class UnknownModelError(Phi4LocalError):
+    """A name that is no manifest, no file and no folder."""
+
+    def __init__(self, name: str, near: Sequence[str], *, known: Sequence[str] = ()) -> None:
+        hint = f"did you mean {_or_list(near)}?" if near else f"known models: {', '.join(known)}"
+        super().__init__(f"no model, file or folder is called `{name}`", hint=hint)
+        self.name = name
+        self.near = tuple(near)
+
+
+class ModelNotInstalledError(Phi4LocalError):
+    """A model of the catalog of which nothing is on this machine."""
+
+    def __init__(self, name: str, *, hint: str) -> None:
+        super().__init__(f"model `{name}` is not on this machine", hint=hint)
+        self.name = name
+
+
+class UnknownQuantizationError(Phi4LocalError):
+    """A quantization that the converter does not make; names the nearest ones."""
+
+    def __init__(self, name: str, near: Sequence[str], known: Sequence[str]) -> None:
+        hint = f"did you mean {_or_list(near)}?" if near else f"choose one of {', '.join(known)}"
+        super().__init__(f"unknown quantization `{name}`", hint=hint)
+        self.name = name
+        self.near = tuple(near)
+
+
+class GGUFError(FileFormatError):
+    """A GGUF file whose header, values or size are wrong."""
+
+    hint = "the file is damaged or not a Phi-4 model: download or convert it again"
+
+
+class CheckpointError(FileFormatError):
+    """A safetensors checkpoint folder with a missing, damaged or contradictory file."""
+
+    hint = "download the checkpoint again; a folder needs config.json, tokenizer.json and *.safetensors"
+
+
+class AdapterError(FileFormatError):
+    """A LoRA adapter that is damaged, of another kind, or made for another model."""
+
+    hint = "a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors, as PEFT has it"
+
+
+class SavedStateError(FileFormatError):
+    """A conversation that cannot be saved or put back."""
+
+    hint = "go on without it: the conversation is evaluated again"
+
+
+class ConversionError(Phi4LocalError):
+    """A checkpoint that cannot become a GGUF file."""
+
+
+class UnsupportedCheckpointError(ConversionError):
+    """An architecture, tokenizer or layout that the converter does not know."""
+
+
+class UnknownTensorError(ConversionError):
+    """A tensor that the architecture does not have, or one that it lacks."""
+
+    def __init__(self, tensor: str, problem: str) -> None:
+        super().__init__(
+            f"tensor `{tensor}` {problem}",
+            hint="the checkpoint does not match its config.json; download it again",
+        )
+        self.tensor = tensor
+
+
+class NonFiniteWeightError(ConversionError):
+    """NaN or infinity in a weight: the model would answer nonsense without an error."""
+
+    def __init__(self, tensor: str, count: int, first_index: int) -> None:
+        super().__init__(
+            f"tensor `{tensor}` holds {count} NaN or infinite values, the first at element {first_index}",
+            hint="the checkpoint is damaged or its training diverged; download or train it again",
+        )
+        self.tensor = tensor
+        self.count = count
+        self.first_index = first_index
+
+
+class UnstorableWeightError(ConversionError):
+    """Weights beyond the range of the type that should store them."""
+
+    def __init__(self, tensor: str, target: str, count: int, first_index: int, first_value: float) -> None:
+        super().__init__(
+            f"tensor `{tensor}`: {target} cannot store {count} of its values or blocks, the first because of "
+            f"{first_value:g} at element {first_index}",
+            hint="choose BF16 or F32",
+        )
+        self.tensor, self.target, self.count = tensor, target, count
+        self.first_index, self.first_value = first_index, first_value
+
+
+class MissingImatrixError(ConversionError):
+    """A tensor that would be garbage without values from an importance matrix."""
+
+    def __init__(self, tensor: str, problem: str, *, hint: str) -> None:
+        super().__init__(f"tensor `{tensor}` {problem}", hint=hint)
+        self.tensor = tensor
+
+
+class DownloadError(Phi4LocalError):
+    """Network, access, or bytes that are not what the server announced."""
+
+    hint = "check the connection and try again"
+
+
+def _or_list(names: Sequence[str]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
