@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from phi4local import errors
-from phi4local.convert import convert_checkpoint
-from tests.random_checkpoint import write_random_checkpoint
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from phi4local.convert import AdapterUse, convert_checkpoint
+from tests.random_checkpoint import Size, write_random_checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be changed there")
+
+ADAPTERS = Path(__file__).parents[1] / "golden" / "adapters"
 
 
 def grow(shard: Path) -> None:
@@ -72,4 +71,24 @@ def test_a_change_is_found(change: str, moment: str, tmp_path: Path) -> None:
     ) as caught:
         convert_checkpoint(folder, tmp_path / "out" / "m.gguf", "Q8_0", progress=progress)
     assert shard.name in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_adapter_that_changes(tmp_path: Path) -> None:
+    adapter = Path(shutil.copytree(ADAPTERS / "lora", tmp_path / "lora"))
+    folder = write_random_checkpoint(tmp_path / "c", Size(hidden=32, feed_forward=48, layers=1))
+    (tmp_path / "out").mkdir()
+    shard = adapter / "adapter_model.safetensors"
+
+    def progress(*_: object) -> None:
+        os.utime(shard, (1, 1))
+
+    with pytest.raises(errors.CheckpointError, match=r"adapter_model.*changed while it was converted"):
+        convert_checkpoint(
+            folder,
+            tmp_path / "out" / "m.gguf",
+            "Q8_0",
+            adapters=[AdapterUse(adapter)],
+            progress=progress,
+        )
     assert list((tmp_path / "out").iterdir()) == []
