@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from phi4local.runtime.model import Model
     from phi4local.runtime.open import Progress
     from phi4local.runtime.pipeline import TextGenerationPipeline
+    from phi4local.runtime.remote.model import RemoteModel
 
 __all__ = ["LoadSettings", "Message", "Phi4LocalError", "SamplingSettings", "load", "pipeline"]
 
@@ -34,14 +35,28 @@ def load(
     *,
     adapters: Mapping[str, str | Path] | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> Model:
-    """Open a model by name, GGUF file or checkpoint folder; see `phi4local.runtime.open.open_model`.
+    api_key: str | None = None,
+) -> Model | RemoteModel:
+    """Open a model; see `phi4local.runtime.language_model` for what it can do.
+
+    Args:
+        model: a catalog name, a GGUF file, a checkpoint folder, or the address of a server with OpenAI's
+            interface (`http://127.0.0.1:8080`, with `#NAME` behind it where it has several models); `None`
+            for the default model.
+        settings: how to load it; unset fields are decided by the model and the machine. Not for servers.
+        adapters: LoRA adapters in GGUF form to load with it, by the names for `Model.adapted`.
+        progress: told while a checkpoint is converted and while the file is loaded.
+        api_key: for a server; unset, the variable PHI4LOCAL_API_KEY.
 
     Example: `phi4local.load("phi4-nano", LoadSettings(context_tokens=1024))`.
-    """
-    from phi4local.runtime.open import open_model
 
-    return open_model(model, settings, adapters=adapters, progress=progress)
+    Raises:
+        Phi4LocalError: see `phi4local.runtime.open.open_model` and `open_remote` in
+            `phi4local.runtime.remote.model`.
+    """
+    from phi4local.runtime.load import load_model
+
+    return load_model(model, settings, adapters=adapters, progress=progress, api_key=api_key)
 
 
 def pipeline(

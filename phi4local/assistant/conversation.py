@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phi4local.engine import Generation
-    from phi4local.runtime.model import Model
+    from phi4local.runtime.language_model import LanguageModel
     from phi4local.settings import SamplingSettings
 
 
@@ -33,7 +33,7 @@ class Conversation:
 
     def __init__(
         self,
-        model: Model,
+        model: LanguageModel,
         *,
         system: str | None = None,
         sampling: SamplingSettings | None = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phi4local.cli import options, render
-from phi4local.cli.opening import open_with_progress
+from phi4local.cli.opening import open_here
 
 if TYPE_CHECKING:
     from phi4local.bench.report import Samples, SpeedReport
@@ -43,7 +43,7 @@ def bench(
     workload = Workload(prompt_tokens=prompt_tokens, generated_tokens=generated_tokens, repeats=repeats)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
-    with open_with_progress(model, loading) as opened:
+    with open_here(model, loading) as opened:
         reports = [measure(opened, workload)]
     if raw:
         reports.append(_measure_raw(opened, workload))

@@ -9,10 +9,13 @@ from phi4local.cli.options import adapter_scales
 
 if TYPE_CHECKING:
     from phi4local.runtime.model import Model
+    from phi4local.runtime.remote.model import RemoteModel
     from phi4local.settings import LoadSettings
 
 
-def open_with_progress(name: str | None, settings: LoadSettings, adapters: list[str] | None = None) -> Model:
+def open_with_progress(
+    name: str | None, settings: LoadSettings, adapters: list[str] | None = None
+) -> Model | RemoteModel:
     """Return a running model, with bars on a terminal's stderr and the model's notices below them.
 
     Args:
@@ -20,11 +23,29 @@ def open_with_progress(name: str | None, settings: LoadSettings, adapters: list[
         settings: how to load it.
         adapters: `FILE[:SCALE]` texts: LoRA adapters to load and to apply.
     """
-    from phi4local.runtime.open import open_model
+    from phi4local.runtime.load import load_model
+    from phi4local.runtime.model import Model
 
     scales = adapter_scales(adapters)
     with render.progress_bar() as progress:
-        model = open_model(name, settings, adapters={path: path for path in scales}, progress=progress)
+        model = load_model(name, settings, adapters={path: path for path in scales}, progress=progress)
     for line in model.notices:
         render.notice(f"note: {line}")
-    return model.adapted(**scales) if scales else model
+    return model.adapted(**scales) if scales and isinstance(model, Model) else model
+
+
+def open_here(name: str | None, settings: LoadSettings) -> Model:
+    """Return a running model of this machine; for commands that look inside.
+
+    Raises:
+        InvalidSettingError: the name is a server's address.
+    """
+    from phi4local.errors import InvalidSettingError
+    from phi4local.runtime.model import Model
+
+    model = open_with_progress(name, settings)
+    if not isinstance(model, Model):
+        raise InvalidSettingError(
+            "model", "is on a server", hint="this command is for models on this machine"
+        )
+    return model

@@ -15,7 +15,7 @@ from phi4local.cli.stream import completion_to_json, print_answer, statistics
 from phi4local.cli.text import visible
 
 if TYPE_CHECKING:
-    from phi4local.runtime.model import Model
+    from phi4local.runtime.language_model import LanguageModel
     from phi4local.settings import LoadSettings
 
 
@@ -70,7 +70,9 @@ def run(
         render.notice(statistics(finished))
 
 
-def _open(name: str | None, loading: LoadSettings, adapters: list[str] | None, *, many_words: bool) -> Model:
+def _open(
+    name: str | None, loading: LoadSettings, adapters: list[str] | None, *, many_words: bool
+) -> LanguageModel:
     from phi4local.errors import UnknownModelError
 
     try:

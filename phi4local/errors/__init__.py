@@ -20,6 +20,7 @@
     │   ├── OutputExistsError           the output is there and may not be replaced
     │   └── NotEnoughDiskError          less free space than the output needs
     ├── DownloadError                   network, access, or bytes that are not what was announced
+    ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
     ├── ContextTooLongError             a prompt that does not fit into the context
     └── EngineError                     llama.cpp could not do what was asked
@@ -51,6 +52,7 @@ from phi4local.errors.engine import (
     LibraryMissingError,
     ModelLoadError,
     NonFiniteLogitsError,
+    RemoteError,
 )
 from phi4local.errors.models import (
     AdapterError,
@@ -93,6 +95,7 @@ __all__ = [
     "NotEnoughDiskError",
     "OutputExistsError",
     "Phi4LocalError",
+    "RemoteError",
     "SavedStateError",
     "UnknownModelError",
     "UnknownQuantizationError",

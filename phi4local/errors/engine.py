@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class RemoteError(Phi4LocalError):
+    """A model server that is not there, refuses, or answers nonsense."""
+
+    hint = "check the server's log"
+
+    def __init__(
+        self, address: str, problem: str, *, status: int | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(f"the server {address} {problem}", hint=hint)
+        self.address = address
+        self.status = status
+
+
 class ChatTemplateError(Phi4LocalError):
     """A chat template that is missing, refuses the messages or leaves the sandbox."""
 

@@ -34,6 +34,11 @@ class BlockingModel(ABC):
     name: str
     notices: tuple[str, ...]
 
+    @property
+    @abstractmethod
+    def context_tokens(self) -> int:
+        """Room for prompt and answer together; 0 where nobody tells."""
+
     def chat(
         self,
         messages: Messages,
@@ -117,6 +122,10 @@ class BlockingModel(ABC):
     @abstractmethod
     def tokenize(self, prompt: Messages) -> list[int]:
         """Return the token ids of a text, or of a conversation as the model reads it."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return how many tokens the conversation takes in the context, without the answer to come."""
+        return len(self.tokenize(messages))
 
     @abstractmethod
     def close(self) -> None:

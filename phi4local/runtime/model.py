@@ -131,13 +131,14 @@ class Model(LanguageModel):
         """Return one vector for each text: the mean of its tokens' last hidden states, of length 1.
 
         Phi-4 was not trained for search, so models made for it do better. The first call makes a second
-        context on the same weights; answers that are being written are not touched.
+        context on the same weights; answers that are being written are not touched. Adapters do not count.
 
         Args:
             texts: one text, or several; each is read alone, without a template.
 
         Returns:
             float32, shape `(texts, width)`; the width is 5,120 for Phi-4.
+
         Example::
 
             >>> model.embed(["the sky is blue", "the sea is blue", "two plus two"]).shape
@@ -148,10 +149,6 @@ class Model(LanguageModel):
             ContextTooLongError: a text has more tokens than the context holds.
         """
         return self._worker.embed([texts] if isinstance(texts, str) else list(texts))
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens a conversation takes, without the answer to come."""
-        return len(self.tokenize(messages))
 
     def peak_memory_bytes(self) -> int:
         """Return the largest resident size of the engine process; 0 where the system does not tell."""

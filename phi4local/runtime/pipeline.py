@@ -9,7 +9,7 @@ from phi4local import catalog
 from phi4local.errors import InvalidSettingError
 from phi4local.messages import as_messages
 from phi4local.runtime.language_model import LanguageModel
-from phi4local.runtime.open import open_model
+from phi4local.runtime.load import load_model
 from phi4local.settings import LoadSettings, SamplingSettings
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def make_pipeline(
     layers = LoadSettings(gpu_layers=_gpu_layers(device))
     if isinstance(model, LanguageModel):
         return TextGenerationPipeline(model, options)
-    return TextGenerationPipeline(open_model(_name_with(model, str(dtype)), layers), options)
+    return TextGenerationPipeline(load_model(_name_with(model, str(dtype)), layers), options)
 
 
 def _gpu_layers(device: Any) -> int | None:  # noqa: ANN401

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from phi4local import catalog, convert
 from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownModelError
+from phi4local.runtime.remote.address import is_address
 from phi4local.store import installed
 from phi4local.store.home import make_models_folder
 
@@ -48,8 +49,10 @@ def default_model() -> str:
 
 
 def names_a_model(word: str) -> bool:
-    """Return whether `word` is a model for sure: a name, or a path that looks like one and exists."""
+    """Return whether `word` is a model for sure: a name, an address, or a path that exists."""
     name = word.partition(":")[0]
+    if is_address(word):
+        return True
     if name.lower() in catalog.model_names() or any(model.name == name for model in installed.installed()):
         return True
     return _looks_like_a_path(word) and os.path.exists(os.path.expanduser(word))  # noqa: PTH110, PTH111

@@ -9,7 +9,7 @@ from phi4local.cli import options, render
 from phi4local.cli.opening import open_with_progress
 
 if TYPE_CHECKING:
-    from phi4local.runtime.model import Model
+    from phi4local.runtime.language_model import LanguageModel
 
 
 def chat(
@@ -52,7 +52,7 @@ def chat(
             piped.converse(conversation)
 
 
-def _mention_real_model(asked: str | None, opened: Model) -> None:
+def _mention_real_model(asked: str | None, opened: LanguageModel) -> None:
     from phi4local import catalog
     from phi4local.runtime.resolve import EMBEDDED_MODEL, how_to_get
 

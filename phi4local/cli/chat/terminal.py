@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from phi4local.cli import render
 from phi4local.cli.stream import print_answer, statistics
+from phi4local.cli.text import visible
 from phi4local.errors import Phi4LocalError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from phi4local.assistant.conversation import Conversation
     from phi4local.runtime.model import Model
+    from phi4local.runtime.remote.model import RemoteModel
 
 PROMPT = ">>> "
 HELP = """/new    start a new conversation
@@ -25,7 +27,7 @@ HELP = """/new    start a new conversation
 Ctrl-C ends an answer; what came so far is kept."""
 
 
-def converse(model: Model, conversation: Conversation) -> None:
+def converse(model: Model | RemoteModel, conversation: Conversation) -> None:
     """Read turns and answer them until /bye or the end of input."""
     _enable_line_editing()
     render.notice(_headline(model))
@@ -56,7 +58,11 @@ def _read_line() -> str:
     return input()
 
 
-def _headline(model: Model) -> str:
+def _headline(model: Model | RemoteModel) -> str:
+    from phi4local.runtime.remote.model import RemoteModel
+
+    if isinstance(model, RemoteModel):
+        return f"{visible(model.name)} on {model.address}"
     settings = model.facts.settings
     where = (
         f"{settings.threads} threads"
@@ -79,7 +85,7 @@ def _command(text: str, conversation: Conversation) -> None:
         render.notice(f"there is no command {name}; /help lists them")
 
 
-def _answer(model: Model, conversation: Conversation, text: str) -> None:
+def _answer(model: Model | RemoteModel, conversation: Conversation, text: str) -> None:
     try:
         with _interrupt_cancels(conversation):
             finished = print_answer(conversation.ask(text))
@@ -90,7 +96,8 @@ def _answer(model: Model, conversation: Conversation, text: str) -> None:
         return
     usage = finished.usage
     used = usage.prompt_tokens + usage.generated_tokens
-    render.dim_notice(f"{statistics(finished)}, context {used:,}/{model.context_tokens:,}")
+    limit = f"/{model.context_tokens:,}" if model.context_tokens else ""
+    render.dim_notice(f"{statistics(finished)}, context {used:,}{limit}")
     sys.stdout.write("\n")
 
 

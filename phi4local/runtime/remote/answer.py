@@ -1,0 +1,113 @@
+"""The lines of a streamed answer → events."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from phi4local.engine import Finished, Text, Timings, Usage
+from phi4local.errors import RemoteError
+from phi4local.runtime.remote.connection import message_of
+
+if TYPE_CHECKING:
+    from phi4local.engine import Generation
+    from phi4local.engine.events import FinishReason
+    from phi4local.runtime.remote.connection import Exchange, Server
+
+_PREFIX = b"data:"
+_END = b"[DONE]"
+
+
+class Answer:
+    """Reads one answer on a thread and hands its events to a generation.
+
+    Args:
+        exchange: the request, not sent yet; `hang_up` cancels.
+        generation: gets `Text` events and `Finished`, or an error.
+
+    Token ids are not known here. Where the server does not count tokens, `generated_tokens` is the number of
+    pieces that came, and `prompt_tokens` 0.
+    """
+
+    def __init__(self, server: Server, exchange: Exchange, generation: Generation) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._generation = generation
+        self._pieces = 0
+        self._usage: dict[str, Any] = {}
+        self._reason: FinishReason | None = None
+        self._started = self._first = self._last = time.perf_counter()
+
+    def read(self) -> None:
+        """Read until the end, the error, or the cancellation."""
+        end: Finished | RemoteError = self._server.error("sent an answer that was not understood")
+        try:
+            with self._exchange:
+                self._read_lines()
+            end = self._finished(self._reason or "stop")
+        except RemoteError as error:
+            end = self._finished("cancelled") if self._exchange.hung_up else error
+        finally:
+            self._generation.put(end)  # whatever happened: somebody waits for it
+
+    def _read_lines(self) -> None:
+        whole: list[bytes] = []
+        for line in self._exchange.lines():
+            if self._exchange.content_type == "application/json":  # a server that does not stream
+                whole.append(line)
+            elif line.startswith(_PREFIX):
+                data = line[len(_PREFIX) :].strip()
+                if data == _END:
+                    return
+                self._take(self._exchange.decoded(data))
+        if whole:
+            self._take(self._exchange.decoded(b"\n".join(whole)))
+        if self._reason is None:
+            raise self._server.error(
+                "ended in the middle of the answer",
+                hint="ask again; the prompt may be too long for the server",
+            )
+
+    def _take(self, chunk: dict[str, Any]) -> None:
+        if chunk.get("error"):
+            raise self._server.error("failed", said=message_of(chunk), hint="look at the server's log")
+        usage, choices = chunk.get("usage"), chunk.get("choices") or [{}]
+        if isinstance(usage, dict):
+            self._usage = usage
+        choice = choices[0] if isinstance(choices, list) else None
+        if not isinstance(choice, dict):
+            raise self._server.error("sent an answer of another shape")
+        message = choice.get("delta") or choice.get("message") or choice
+        text = message.get("content") or message.get("text") if isinstance(message, dict) else None
+        if text:
+            self._put(text)
+        if choice.get("finish_reason"):
+            self._reason = "length" if choice["finish_reason"] == "length" else "stop"
+
+    def _put(self, text: object) -> None:
+        if not isinstance(text, str):
+            raise self._server.error("sent an answer that is no text")
+        self._last = time.perf_counter()
+        if not self._pieces:
+            self._first = self._last
+        self._pieces += 1
+        self._generation.put(Text(text, ()))
+
+    def _finished(self, reason: FinishReason) -> Finished:
+        details = self._usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+        return Finished(
+            reason=reason,
+            usage=Usage(
+                prompt_tokens=_count(self._usage.get("prompt_tokens"), 0),
+                reused_tokens=_count(cached, 0),
+                generated_tokens=_count(self._usage.get("completion_tokens"), self._pieces),
+            ),
+            timings=Timings(
+                prompt_seconds=self._first - self._started, generation_seconds=self._last - self._first
+            ),
+        )
+
+
+def _count(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and value >= 0 else otherwise
