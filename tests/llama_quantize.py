@@ -28,6 +28,7 @@ def parameters_of(job, keep):
     parameters = library.llama_model_quantize_default_params()
     parameters.ftype, parameters.nthread = job["file_type"], 2
     parameters.pure, parameters.dry_run = job["pure"], job["dry_run"]
+    parameters.allow_requantize = job["requantize"]
     if job["output"]:
         parameters.output_tensor_type = NAMES[job["output"]]
     if job["embedding"]:
@@ -72,6 +73,7 @@ class Job:
     embedding: str | None = None
     overrides: tuple[tuple[str, str], ...] = field(default=())
     dry_run: bool = False
+    requantize: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,94 +1,171 @@
-"""`phi4local convert`: a safetensors checkpoint becomes a GGUF file."""
+"""`phi4local convert`: a safetensors checkpoint, or a GGUF file, becomes one or more GGUF files."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phi4local.cli import options, render
+from phi4local.cli import conversion_report, options, render
 
 if TYPE_CHECKING:
-    from phi4local.convert import ConversionSummary
+    from phi4local.convert import TargetOptions
+
+TYPES, OUTPUT, WORK = "Types", "Output", "Work"
+_PRECISION_AT_THE_END = re.compile(r"[-.](F32|F16|BF16|Q8_0)$", re.IGNORECASE)
+_PART_AT_THE_END = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json and *.safetensors")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Folder with config.json and *.safetensors, or a GGUF file")
+    ],
     quantization: Annotated[
         str,
-        typer.Option("--quantization", "-q", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_K_S, Q4_0"),
+        typer.Option(
+            "--quantization", "-q", help="Q4_K_M, Q8_0, BF16, …; several with commas are made in one read"
+        ),
     ] = "Q4_K_M",
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="GGUF file to write", show_default="CHECKPOINT-QUANTIZATION.gguf"
+            "--output", "-o", help="GGUF file or folder", show_default="CHECKPOINT-QUANTIZATION.gguf"
         ),
     ] = None,
-    no_repair: Annotated[
-        bool, typer.Option("--no-repair", help="Write what the checkpoint says, known defects included")
+    imatrix: Annotated[
+        Path | None,
+        typer.Option("--imatrix", help="Importance matrix of llama-imatrix", rich_help_panel=TYPES),
+    ] = None,
+    pure: Annotated[
+        bool, typer.Option("--pure", help="One type for all, no mix", rich_help_panel=TYPES)
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing output")] = False,
-    threads: Annotated[int | None, typer.Option("--threads", "-t", help="Threads that quantize")] = None,
-    kernels: Annotated[
-        str, typer.Option("--kernels", help="auto, numba or ggml: same bytes, different speed")
-    ] = "auto",
+    output_tensor_type: Annotated[
+        str | None, typer.Option("--output-tensor-type", metavar="TYPE", rich_help_panel=TYPES)
+    ] = None,
+    token_embedding_type: Annotated[
+        str | None, typer.Option("--token-embedding-type", metavar="TYPE", rich_help_panel=TYPES)
+    ] = None,
+    tensor_type: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tensor-type",
+            metavar="REGEX=TYPE",
+            help="Type of the tensors whose names match; may be repeated",
+            rich_help_panel=TYPES,
+        ),
+    ] = None,
     merge: Annotated[
         list[str] | None,
         typer.Option(
             "--merge", metavar="ADAPTER[:SCALE]", help="Merge a LoRA adapter (PEFT folder); may be repeated"
         ),
     ] = None,
+    no_repair: Annotated[
+        bool, typer.Option("--no-repair", help="Write what the checkpoint says, known defects included")
+    ] = False,
+    split_max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--split-max-size", metavar="SIZE", help="Split into parts, such as 2G", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace an existing output; make TQ1_0, TQ2_0", rich_help_panel=OUTPUT),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and write nothing", rich_help_panel=OUTPUT)
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-t", help="Threads that quantize", rich_help_panel=WORK)
+    ] = None,
+    memory: Annotated[
+        str, typer.Option("--memory", metavar="SIZE", help="Memory to stay below", rich_help_panel=WORK)
+    ] = "1GiB",
+    kernels: Annotated[
+        str,
+        typer.Option(
+            "--kernels", help="auto, numba or ggml: same bytes, different speed", rich_help_panel=WORK
+        ),
+    ] = "auto",
     json: options.Json = False,
 ) -> None:
     """Make a GGUF file from a safetensors checkpoint.
 
     One pass, no intermediate file. Example: phi4local convert ./phi-4 -q Q4_K_M -o phi-4-Q4_K_M.gguf
     """
-    from phi4local.convert import AdapterUse, convert_checkpoint, quantization_named
-    from phi4local.runtime.open import Progress
+    from phi4local.convert import AdapterUse, convert_to_several, plan_conversions, quantization_named
 
-    wanted = quantization_named(quantization)
+    names = [quantization_named(name.strip()) for name in quantization.split(",")]
+    chosen = (output_tensor_type, token_embedding_type)
+    target = _target_options(chosen, tensor_type or [], imatrix, split_max_size, pure=pure, ternary=force)
     adapters = [AdapterUse.parse(text) for text in merge or ()]
-    target = output or Path(f"{checkpoint.resolve().name}-{wanted}.gguf")
-    with render.progress_bar() as show:
-        summary = convert_checkpoint(
+    if dry_run:
+        plans = plan_conversions(checkpoint, names, options=target, adapters=adapters, repair=not no_repair)
+        conversion_report.plans(plans, threads=threads, kernels=kernels, json=json)
+        return
+    outputs = _outputs(checkpoint, names, output)
+    with conversion_report.progress_bar() as show:
+        summaries = convert_to_several(
             checkpoint,
-            target,
-            wanted,
+            outputs,
             overwrite=force,
-            repair=not no_repair,
             threads=threads,
             kernels=kernels,
+            memory_bytes=options.size_bytes(memory, "memory"),
+            target=target,
+            progress=show,
             adapters=adapters,
-            progress=lambda done, total, _tensor: show(Progress("converting", done, total)),
+            repair=not no_repair,
         )
-    if json:
-        render.print_json(summary.to_mapping())
-        return
-    _report(summary)
-    if adapters:
+    conversion_report.summaries(summaries, json=json)
+    if adapters and not json:
         render.notice(f"merged {', '.join(map(str, adapters))}")
 
 
-def _report(summary: ConversionSummary) -> None:
-    types = ", ".join(f"{number} {name}" for name, number in summary.tensor_types.items())
-    render.notice(
-        f"{summary.output}: {render.size(summary.size_bytes)}, {summary.bits_per_weight:.2f} bits per weight "
-        f"({types}) in {summary.seconds:.1f} s"
+def _target_options(
+    chosen: tuple[str | None, str | None],
+    overrides: list[str],
+    imatrix: Path | None,
+    split_max_size: str | None,
+    *,
+    pure: bool,
+    ternary: bool,
+) -> TargetOptions:
+    from phi4local.convert import TargetOptions, TypeChoices
+    from phi4local.convert.typing_rules import parse_override
+
+    return TargetOptions(
+        choices=TypeChoices(
+            pure=pure,
+            output=chosen[0],
+            embedding=chosen[1],
+            overrides=tuple(parse_override(text) for text in overrides),
+        ),
+        imatrix=imatrix,
+        split_bytes=options.size_bytes(split_max_size, "split-max-size") if split_max_size else None,
+        ternary=ternary,
     )
-    for line in summary.repairs:
-        render.notice(f"repaired: {line}")
-    if summary.kernels:
-        used = ", ".join(
-            f"{use.type} by {use.kernel} at {use.megaweights_per_second:.0f}" for use in summary.kernels
-        )
-        loading = summary.kernel_loading_seconds
-        ready = f"; kernels ready after {loading:.1f} s" if loading else ""
-        render.notice(f"million weights a second and thread: {used}{ready}")
-    if summary.kernel_problem:
-        render.notice(f"Numba's kernels could not be loaded, ggml did their work ({summary.kernel_problem})")
-    if summary.missing_kernel_seconds:
-        render.notice(
-            f"with `pip install numba` this takes about {summary.missing_kernel_seconds:.0f} s less"
-        )
+
+
+def _outputs(checkpoint: Path, names: list[str], output: Path | None) -> dict[str, Path]:
+    """Return the file of each quantization.
+
+    Example: `./phi-4`, Q4_K_M and Q8_0 → `phi-4-Q4_K_M.gguf` and `phi-4-Q8_0.gguf`, here or in the folder.
+    """
+    from phi4local.errors import InvalidSettingError
+
+    if output is not None and not output.is_dir():
+        if len(names) > 1:
+            raise InvalidSettingError(
+                "output",
+                f"`{output}` is no folder",
+                hint="several quantizations go into a folder; make it first",
+            )
+        return {names[0]: output}
+    stem = checkpoint.resolve().name
+    if checkpoint.is_file():
+        stem = _PRECISION_AT_THE_END.sub("", _PART_AT_THE_END.sub("", stem.removesuffix(".gguf")))
+    return {name: (output or Path()) / f"{stem}-{name}.gguf" for name in names}

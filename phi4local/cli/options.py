@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -180,3 +181,21 @@ def sampling_settings(
 ) -> SamplingSettings:
     """Build the sampling settings of a command line."""
     return SamplingSettings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+def size_bytes(text: str, setting: str) -> int:
+    """Return the bytes of a size such as `2G`, `500MB` or `1GiB`; M and G count in thousands.
+
+    Raises:
+        InvalidSettingError: no size above 0.
+    """
+    from phi4local.errors import InvalidSettingError
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]?I?)B?", text.strip(), re.IGNORECASE)
+    size = int(float(found[1]) * _UNITS.get(found[2].upper(), 0)) if found else 0
+    if size <= 0:
+        raise InvalidSettingError(setting, f"is {text!r}", hint="write a size such as 2G, 500M or 1GiB")
+    return size

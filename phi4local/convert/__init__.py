@@ -3,7 +3,12 @@
 Importing this costs no numpy: heavy libraries are loaded when a conversion begins.
 """
 
-from phi4local.convert.conversion import ConversionSummary, convert_checkpoint, convert_to_several
+from phi4local.convert.conversion import (
+    ConversionSummary,
+    convert_checkpoint,
+    convert_to_several,
+    expected_seconds,
+)
 from phi4local.convert.fingerprint import fingerprint
 from phi4local.convert.merge import AdapterUse
 from phi4local.convert.plan import (
@@ -27,6 +32,7 @@ __all__ = [
     "TypeChoices",
     "convert_checkpoint",
     "convert_to_several",
+    "expected_seconds",
     "fingerprint",
     "plan_conversion",
     "plan_conversions",

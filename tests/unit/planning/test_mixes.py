@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from phi4local.convert import writer
 from phi4local.convert.architectures.phi3 import Phi3
 from phi4local.convert.metadata import general
 from phi4local.native.ggml import row_size_bytes
-from phi4local.planning.mixes import QUANTIZATIONS, Mix, choose_types
-from phi4local.planning.recipes import Place, sensitive
+from phi4local.planning.mixes import QUANTIZATIONS, Mix, choose_types, needs_importance
+from phi4local.planning.recipes import RECIPES, Place, sensitive
+from tests.llama_quantize import Job, quantize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,44 +135,52 @@ def test_names_are_sorted_by_size() -> None:
     assert sizes == sorted(sizes)
 
 
-DRY_RUN = """
-import json, sys, llama_cpp
-for file_type in json.loads(sys.argv[2]):
-    parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype, parameters.nthread, parameters.dry_run = file_type, 1, True
-    print(f"=== {file_type}", file=sys.stderr, flush=True)
-    assert llama_cpp.llama_model_quantize(sys.argv[1].encode(), b"", parameters) == 0
-"""
+MINI = replace(
+    PHI_4,
+    layers=32,
+    embedding_length=3072,
+    feed_forward_length=8192,
+    heads=24,
+    kv_heads=8,
+    vocabulary_tokens=200064,
+    rope_dimensions=96,
+    tied_embeddings=True,
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="NTFS files are not sparse by default")
-def test_llama_cpps_dry_run_on_the_real_shapes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("importance", [False, True])
+@pytest.mark.parametrize("model", [PHI_4, MINI], ids=["14B", "mini"])
+def test_llama_cpps_dry_run_on_the_real_shapes(model: Phi3, importance: bool, tmp_path: Path) -> None:
     """A sparse file of 58.6 GB with Phi-4's header: llama.cpp says what it would do and reads no weight."""
     rows = []
     offset = 0
-    for tensor in PHI_4.tensors():
+    for tensor in model.tensors():
         size = 4 * math.prod(tensor.shape)
         rows.append((tensor.name, tensor.shape, "F32", size))
         offset += writer.padded(size)
-    metadata = (*general("phi3", "phi-4", file_type=0, quantization_version=2), *PHI_4.metadata())
+    metadata = (*general("phi3", "phi-4", file_type=0, quantization_version=2), *model.metadata())
     header = writer.header(metadata, rows)
-    model = tmp_path / "sparse.gguf"
-    with model.open("wb") as file:
+    sparse = tmp_path / "sparse.gguf"
+    with sparse.open("wb") as file:
         file.write(header)
         file.truncate(len(header) + offset)
-    wanted = [name for name in QUANTIZATIONS if name.startswith("Q")]
-    file_types = {writer.file_type(name): name for name in wanted}
-    done = subprocess.run(
-        [sys.executable, "-c", DRY_RUN, str(model), json.dumps(list(file_types))],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    for part in done.stderr.split("=== ")[1:]:
-        quantization = file_types[int(part.split(maxsplit=1)[0])]
-        line = r"\] (\S+) +- \[.*?type = +f32, size = .*? MiB(?: -> .*?MiB \((\w+)\))?$"
-        found = re.findall(line, part, re.MULTILINE)
-        theirs = {name: (chosen or "f32").upper() for name, chosen in found}
-        assert theirs == types_of_phi_4(quantization)
-    model.unlink()
+    columns = None
+    if importance:
+        columns = str(tmp_path / "columns.npz")
+        np.savez(columns, **{"blk.0.attn_qkv.weight": np.ones(model.embedding_length, np.float32)})
+    names = list(RECIPES)
+    outcomes = quantize(sparse, [Job(name, imatrix=columns, dry_run=True) for name in names], timeout=200)
+    sparse.unlink()
+    for name, outcome in zip(names, outcomes, strict=True):
+        mix = Mix(
+            quantization=name,
+            layers=model.layers,
+            heads_per_kv_head=model.heads // model.kv_heads,
+            tied_embeddings=model.tied_embeddings,
+            importance=importance,
+        )
+        ours = choose_types([(tensor.name, tensor.shape) for tensor in model.tensors()], mix)
+        assert outcome.types == ours, name
+        needs = any(needs_importance(tensor, kind, name) for tensor, kind in ours.items())
+        assert ("require an imatrix" in outcome.log) == (needs and not importance), name
