@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 
 from phi4local import catalog
-from phi4local.convert import QUANTIZATIONS
 from phi4local.convert.architectures.phi3 import Phi3
 from phi4local.native.ggml import row_size_bytes
 from phi4local.planning.kv_cache import kv_cache_bytes
 from phi4local.planning.mixes import Mix, choose_types
 
 GIGABYTE = 1e9
+SHOWN = ("Q4_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "F16", "F32")
+"""The quantizations that most people choose from; docs/quantizations.md has all."""
 
 
 def weight_bytes(manifest: catalog.Manifest, quantization: str) -> int:
@@ -50,7 +51,7 @@ def table(name: str = "phi-4") -> str:
     manifest = catalog.find(name)
     shape = manifest.architecture
     lines = ["| quantization | weights | with 4,096 tokens | with 16,384 tokens |", "|---|---|---|---|"]
-    for quantization in QUANTIZATIONS:
+    for quantization in SHOWN:
         weights = weight_bytes(manifest, quantization)
         totals = [
             weights
