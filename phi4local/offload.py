@@ -12,8 +12,12 @@ from typing import Self
 
 from phi4local.errors import InvalidSettingError
 
-SPLIT_MODES = ("none", "layer", "row")
-"""How GPUs share a model: one takes all, each takes whole layers, or each takes rows of every matrix."""
+SPLIT_MODES = ("none", "layer", "row", "tensor")
+"""How GPUs share a model: one takes all, each takes whole layers, or each takes a part of every matrix.
+
+The last has two ways: `row` keeps the rest on one GPU, and few back ends still have it; `tensor` divides the
+cache too, and is experimental (llama.h, LLAMA_SPLIT_MODE_TENSOR).
+"""
 MOST_DEVICES = 16
 """llama.cpp's own limit (ggml-backend.h, GGML_BACKEND_MAX_DEVICES; llama_max_devices)."""
 

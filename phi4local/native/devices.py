@@ -38,6 +38,7 @@ class Device:
     buffer_type: str
     total_bytes: int
     free_bytes: int
+    splits_rows: bool
 
 
 @functools.cache
@@ -81,16 +82,17 @@ def devices() -> list[Device]:
     for handle in _handles():
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         ask["dev_memory"](handle, ctypes.byref(free), ctypes.byref(total))
-        buffer_type = ask["dev_buffer_type"](handle)
+        buffer_type, back_end = ask["dev_buffer_type"](handle), ask["dev_backend_reg"](handle)
         found.append(
             Device(
                 name=ask["dev_name"](handle).decode(),
                 description=ask["dev_description"](handle).decode("utf-8", "replace"),
                 kind=ask["dev_type"](handle),
-                back_end=ask["reg_name"](ask["dev_backend_reg"](handle)).decode(),
+                back_end=ask["reg_name"](back_end).decode(),
                 buffer_type=ask["buft_name"](buffer_type).decode() if buffer_type else "",
                 total_bytes=total.value,
                 free_bytes=free.value,
+                splits_rows=bool(ask["reg_get_proc_address"](back_end, b"ggml_backend_split_buffer_type")),
             )
         )
     return found

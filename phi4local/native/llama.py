@@ -84,6 +84,12 @@ def last_log_line() -> str:
     return _log[-1] if _log else ""
 
 
+def _load_failure() -> str:
+    """Return why a model was not loaded: the last line of the log only says that it was not."""
+    reasons = [line.partition("error loading model: ")[2] for line in _log if "error loading model: " in line]
+    return reasons[-1] if reasons else last_log_line() or "no reason given"
+
+
 def system_info() -> str:
     """Return the instruction sets and back ends that the library was built with.
 
@@ -128,7 +134,7 @@ class NativeModel:
         _log.clear()
         self.handle = api.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.handle:
-            raise ModelLoadError(path, last_log_line() or "no reason given")
+            raise ModelLoadError(path, _load_failure())
         self.vocabulary = api.llama_model_get_vocab(self.handle)
         self.vocabulary_tokens: int = api.llama_vocab_n_tokens(self.vocabulary)
         self.size_bytes: int = api.llama_model_size(self.handle)

@@ -36,6 +36,8 @@ def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[A
     parameters.n_gpu_layers = placement.gpu_layers
     parameters.split_mode = SPLIT_MODES.index(placement.split_mode)  # the order of enum llama_split_mode
     kept: list[Any] = []
+    if placement.split_mode in ("row", "tensor"):
+        _check_split_mode(placement.split_mode)
     if placement.main_gpu is not None or placement.split:
         _check_devices(placement)
         parameters.main_gpu = placement.main_gpu or 0
@@ -48,6 +50,19 @@ def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[A
         parameters.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
         kept.append(overrides)
     return kept
+
+
+def _check_split_mode(split_mode: str) -> None:
+    known = devices.offload_devices()
+    if not known:
+        raise InvalidSettingError("split_mode", f"is {split_mode!r}, but llama.cpp sees no GPU here")
+    unable = [device.name for device in known if not device.splits_rows]
+    if split_mode == "row" and unable:
+        raise InvalidSettingError(
+            "split_mode",
+            f"is 'row', which {', '.join(unable)} cannot do in this version of llama.cpp",
+            hint="choose `layer` or `tensor`",
+        )
 
 
 def _check_devices(placement: Placement) -> None:

@@ -58,6 +58,7 @@ def test_tensors_in_another_buffer_give_the_ids_of_transformers(file, expected):
     [
         (LoadSettings(tensor_overrides=("ffn=CUDA99",)), "tensor_overrides"),
         (LoadSettings(main_gpu=15), "main_gpu"),
+        (LoadSettings(split_mode="row"), "split_mode"),
         (LoadSettings(tensor_split=(1.0,) * 16), "tensor_split"),
     ],
 )
