@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,8 @@ from phi4local.offload import SPLIT_MODES
 from phi4local.settings import KV_TYPES, LoadSettings, SamplingSettings
 
 LOADING, OFFLOAD, SAMPLING = "Loading", "Offload", "Sampling"
+TEXT_SETTINGS = ("stop", "dry_sequence_breakers")
+"""Sampling settings that are lists of texts; on the command line one text will do."""
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -114,6 +117,15 @@ MinP = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", help="Number that repeats a random answer", rich_help_panel=SAMPLING)
 ]
+OtherSampling = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sampling",
+        metavar="NAME=VALUE",
+        help="Any other setting, such as repeat_penalty=1.1; repeatable; docs/sampling.md lists them",
+        rich_help_panel=SAMPLING,
+    ),
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option("--max-tokens", "-n", min=1, help="Longest answer, in tokens", rich_help_panel=SAMPLING),
@@ -178,9 +190,25 @@ def sampling_settings(
     top_p: float | None,
     min_p: float | None,
     seed: int | None,
+    others: list[str] | None = None,
 ) -> SamplingSettings:
-    """Build the sampling settings of a command line."""
-    return SamplingSettings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    """Build the sampling settings of a command line; an option of its own counts before `--sampling`."""
+    given = SamplingSettings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    return given.filled_from(SamplingSettings.from_mapping(dict(map(_named_value, others or ()))))
+
+
+def _named_value(text: str) -> tuple[str, Any]:
+    """Read one setting. Example: `"repeat-penalty=1.1"` → `("repeat_penalty", 1.1)`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        hint = "for example `--sampling repeat_penalty=1.1`"
+        raise InvalidSettingError("sampling", f"is {text!r}; it must be NAME=VALUE", hint=hint)
+    name = name.strip().replace("-", "_")
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = value
+    return name, [parsed] if name in TEXT_SETTINGS and isinstance(parsed, str) else parsed
 
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
@@ -192,8 +220,6 @@ def size_bytes(text: str, setting: str) -> int:
     Raises:
         InvalidSettingError: no size above 0.
     """
-    from phi4local.errors import InvalidSettingError
-
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]?I?)B?", text.strip(), re.IGNORECASE)
     size = int(float(found[1]) * _UNITS.get(found[2].upper(), 0)) if found else 0
     if size <= 0:

@@ -31,6 +31,7 @@ def run(
     top_p: options.TopP = None,
     min_p: options.MinP = None,
     seed: options.Seed = None,
+    sampling: options.OtherSampling = None,
     context: options.Context = None,
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
@@ -53,14 +54,12 @@ def run(
     from phi4local.messages import Message
 
     name, prompt = split_words(words or [], _piped_text())
-    sampling = options.sampling_settings(temperature, top_k, top_p, min_p, seed)
+    chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     messages = [Message("system", system)] if system else []
     with _open(name, loading, adapter, many_words=len(words or []) > 2) as model:
-        generation = model.chat(
-            [*messages, Message("user", prompt)], sampling=sampling, max_tokens=max_tokens
-        )
+        generation = model.chat([*messages, Message("user", prompt)], sampling=chosen, max_tokens=max_tokens)
         with generation:
             if json:
                 render.print_json(completion_to_json(model.name, generation.result()))

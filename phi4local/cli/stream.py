@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from phi4local.cli.text import visible
@@ -71,6 +72,7 @@ def statistics(finished: Finished) -> str:
 def completion_to_json(model: str, completion: Completion) -> dict[str, Any]:
     """Return an answer with its counts and times, for `--json`."""
     finished = completion.finished
+    logprobs = completion.logprobs
     return {
         "model": model,
         "text": completion.text,
@@ -83,4 +85,4 @@ def completion_to_json(model: str, completion: Completion) -> dict[str, Any]:
         "generation_seconds": finished.timings.generation_seconds,
         "prompt_tokens_per_second": finished.prompt_tokens_per_second,
         "tokens_per_second": finished.tokens_per_second,
-    }
+    } | ({} if logprobs is None else {"logprobs": [asdict(item) for item in logprobs]})

@@ -30,6 +30,28 @@ def test_run_prints_exactly_the_expected_text(run_cli, case):
     assert result.returncode == 0
 
 
+def test_sampling_settings_without_an_option_of_their_own_reach_the_engine(run_cli):
+    words = [
+        "run",
+        "phi4-nano",
+        SKY["messages"][0]["content"],
+        "-n",
+        "4",
+        "--json",
+        "--sampling",
+        "logprobs=2",
+    ]
+    first = SKY["generated_ids"][0]
+    plain = json.loads(run_cli(words).stdout)
+    assert [item["token"] for item in plain["logprobs"]] == SKY["generated_ids"][:4] == plain["token_ids"]
+    assert all(len(item["top"]) == 2 for item in plain["logprobs"])
+    biased = json.loads(run_cli([*words, "--sampling", f'logit_bias={{"{first}": -100}}']).stdout)
+    assert first not in biased["token_ids"]
+    wrong = run_cli(["run", "phi4-nano", "Hi", "--sampling", "temprature=1"])
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr == "error: setting `temprature` does not exist\nhint: known: temperature\n"
+
+
 def test_a_conversation_through_a_pipe_prints_only_the_answers(run_cli):
     case = next(case for case in EXPECTED["greedy"] if len(case["messages"]) > 1)
     said = {

@@ -21,6 +21,7 @@ def chat(
     top_p: options.TopP = None,
     min_p: options.MinP = None,
     seed: options.Seed = None,
+    sampling: options.OtherSampling = None,
     context: options.Context = None,
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
@@ -40,12 +41,12 @@ def chat(
     from phi4local.assistant.conversation import Conversation
     from phi4local.cli.chat import piped, terminal
 
-    sampling = options.sampling_settings(temperature, top_k, top_p, min_p, seed)
+    chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     with open_with_progress(model, loading, adapter) as opened:
         _mention_real_model(model, opened)
-        conversation = Conversation(opened, system=system, sampling=sampling, max_tokens=max_tokens)
+        conversation = Conversation(opened, system=system, sampling=chosen, max_tokens=max_tokens)
         if sys.stdin.isatty():
             terminal.converse(opened, conversation)
         else:

@@ -5,6 +5,9 @@ import math
 import subprocess
 import sys
 
+import pytest
+
+from phi4local import catalog
 from phi4local.engine.sampling.chain import chain_steps, remembered_tokens, uses_penalties
 from phi4local.settings import DEFAULT_SAMPLING, SamplingSettings
 
@@ -90,6 +93,24 @@ def test_minus_100_forbids_a_token_and_0_is_no_step():
         DEFAULT_SAMPLING
     )
     assert chain_steps(settings, vocabulary_tokens=10)[0] == ("logit_bias", ((3, -math.inf), (4, -99.0)))
+
+
+@pytest.mark.parametrize("name", catalog.model_names())
+def test_what_a_person_sets_comes_first_then_the_manifest_then_llama_cpp(name):
+    manifest = catalog.find(name).sampling
+    resolved = SamplingSettings(top_p=0.123).filled_from(manifest).filled_from(DEFAULT_SAMPLING).to_mapping()
+    told = {key: value for key, value in manifest.to_mapping().items() if value is not None} | {
+        "top_p": 0.123
+    }
+    assert {key: resolved[key] for key in told} == told
+    rest = DEFAULT_SAMPLING.to_mapping().items()
+    assert all(resolved[key] == value for key, value in rest if key not in told)
+    assert {key for key, value in resolved.items() if value is None} == {"seed", "logprobs"}
+
+
+def test_the_reasoning_models_values_meet_llama_cpps():
+    resolved = catalog.find("phi-4-reasoning").sampling.filled_from(DEFAULT_SAMPLING)
+    assert (resolved.temperature, resolved.top_k, resolved.top_p, resolved.min_p) == (0.8, 50, 0.95, 0.05)
 
 
 def test_the_engine_does_not_load_numpy_before_it_is_needed():
