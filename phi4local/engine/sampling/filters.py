@@ -60,6 +60,7 @@ def top_k(candidates: Candidates, k: int) -> tuple[Candidates, bool]:
 
 def top_p(candidates: Candidates, p: float, _keep: int) -> tuple[Candidates, bool]:
     """Keep the fewest likeliest tokens whose probabilities sum to at least p."""
+    candidates = _possible(candidates)
     weights, total = weights_of(candidates.logits)
     goal = float(np.float32(p)) * total
     places = _heavy_enough(weights, total, goal)

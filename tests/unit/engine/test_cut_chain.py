@@ -284,6 +284,19 @@ def test_a_row_that_is_not_finite_is_reported(context, sampling, poison):
     assert caught.value.position == 4
 
 
+def test_requests_with_the_same_penalties_do_not_share_what_they_saw(context):
+    """DRY is prepared once for each list of breakers; its memory must not be."""
+    sampling = EXACT["greedy dry"] | {"dry_sequence_breakers": ("x",)}
+    random = np.random.default_rng(10)
+    row = real_row(random)
+    best = np.argsort(-row)[:3].tolist()
+    assert_same_choices(context, sampling, [row] * 3, seen=[*best, *best, 9, *best[:2]])
+    assert_same_choices(context, sampling, [row] * 3, seen=())
+    many = [EXACT["greedy dry"] | {"dry_last_tokens": number} for number in range(30, 42)]
+    for settings_of_request in (*many, *many):  # more than are kept prepared
+        assert_same_choices(context, settings_of_request, [row], seen=best * 3)
+
+
 def test_all_equal_logits_are_a_choice_too(context):
     for sampling in EXACT.values():
         filled = SamplingSettings(**sampling).filled_from(DEFAULT_SAMPLING)
@@ -296,7 +309,15 @@ def test_all_equal_logits_are_a_choice_too(context):
 def test_a_forbidden_token_is_never_chosen_and_a_wanted_one_is(context):
     row = flat_row(np.random.default_rng(8))
     best = int(row.argmax())
-    for sampling in (OFF, {"temperature": 0}, OFF | {"typical_p": 0.9}, OFF | {"top_n_sigma": 1.0}):
+    filters_alone = (
+        {"top_p": 0.95},
+        {"top_k": 20_000},
+        {"typical_p": 0.9},
+        {"top_n_sigma": 1.0},
+        {"min_p": 1e-4},
+    )
+    others = ({"xtc_probability": 1.0}, {"dynamic_temperature_range": 0.5}, {"mirostat": 1}, {"mirostat": 2})
+    for sampling in (OFF, {"temperature": 0}, *(OFF | alone for alone in (*filters_alone, *others))):
         biased = SamplingSettings(**sampling, logit_bias={best: -100}).filled_from(DEFAULT_SAMPLING)
         chooser = TokenChooser(context.model, biased, ())
         write_logits(context, row)
