@@ -40,6 +40,7 @@ class Size:
     rotary_share: float = 1.0
     original_context: int = 0  # with another context than this one, positions are stretched by LongRoPE
     sliding_window: int | None = None
+    vocabulary_tokens: int = 0  # more rows of the embedding than there are tokens; the rest have no text
 
     @property
     def rotary_pairs(self) -> int:
@@ -57,7 +58,7 @@ def write_random_checkpoint(
     """
     size = size or Size()
     folder.mkdir(parents=True, exist_ok=True)
-    tokens = _write_vocabulary(folder, size.vocabulary)
+    tokens = max(size.vocabulary_tokens, _write_vocabulary(folder, size.vocabulary))
     write_json(folder / "config.json", config(size, tokens))
     generator = np.random.default_rng(seed)
     weights = {name: stored(_values(generator, shape), dtype) for name, shape in shapes(size, tokens).items()}

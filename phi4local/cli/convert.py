@@ -98,7 +98,7 @@ def convert(
     """
     from phi4local.convert import AdapterUse, convert_to_several, plan_conversions, quantization_named
 
-    names = [quantization_named(name.strip()) for name in quantization.split(",")]
+    names = list(dict.fromkeys(quantization_named(name.strip()) for name in quantization.split(",")))
     chosen = (output_tensor_type, token_embedding_type)
     target = _target_options(chosen, tensor_type or [], imatrix, split_max_size, pure=pure, ternary=force)
     adapters = [AdapterUse.parse(text) for text in merge or ()]
