@@ -37,6 +37,15 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere but on macOS
 
 
+def page_reads() -> int:
+    """Return how many pages this process has read from the disk; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+
+
 def describe() -> dict[str, str | int]:
     """Return processor, cores and memory, as benchmark results record them."""
     import platform

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from phi4local.engine.events import Completion, Event, Finished, Text
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
-CHECK_SECONDS = 1.0
+WAKE_SECONDS = 1.0
+MAX_UNREAD_EVENTS = 50_000
+"""Seven minutes of the fastest stream, or 25 MB."""
+
+_Item = TypeVar("_Item")
+
+
+def wait_for(items: queue.SimpleQueue[_Item]) -> _Item:
+    """Return the next item. Ctrl-C is heard on Windows too, where a wait without an end is deaf."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return items.get(timeout=WAKE_SECONDS)
 
 
 class Generation:
@@ -23,6 +32,9 @@ class Generation:
     The work goes on by itself. Read it as you like: wait for `text` or `result()`, iterate over `texts()` or
     over the events, the latter also with `async for`. Leaving the `with` block cancels what still runs, and
     so does leaving an `async for` before its end.
+
+    Events wait here until they are read, so a slow reader holds up nobody else. An answer that nobody reads
+    is cancelled after `MAX_UNREAD_EVENTS`.
 
     Example::
 
@@ -34,10 +46,9 @@ class Generation:
         EngineError: while reading, when the engine failed.
     """
 
-    def __init__(self, *, cancel: Callable[[], None], check: Callable[[float], None] | None = None) -> None:
+    def __init__(self, *, cancel: Callable[[], None]) -> None:
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._cancel = cancel
-        self._check = check
         self._wake: Callable[[], None] | None = None
         self._end: Finished | BaseException | None = None
         self._texts: list[Text] = []
@@ -47,6 +58,8 @@ class Generation:
         self._events.put(event)
         if (wake := self._wake) is not None:
             wake()
+        if self._events.qsize() > MAX_UNREAD_EVENTS:
+            self.cancel()
 
     def cancel(self) -> None:
         """Ask the engine to stop at its next step; `Finished("cancelled")` follows."""
@@ -100,7 +113,7 @@ class Generation:
                 try:
                     event = self._events.get_nowait()
                 except queue.Empty:
-                    await self._arrival(arrived)
+                    await arrived.wait()
                     continue
                 yield self._take(event)
         finally:
@@ -115,24 +128,8 @@ class Generation:
     ) -> None:
         self.cancel()
 
-    async def _arrival(self, arrived: asyncio.Event) -> None:
-        import asyncio
-
-        started = time.monotonic()
-        try:
-            await asyncio.wait_for(arrived.wait(), CHECK_SECONDS)
-        except TimeoutError:
-            if self._check is not None:
-                self._check(time.monotonic() - started)
-
     def _next(self) -> Event:
-        while True:
-            started = time.monotonic()
-            try:
-                return self._take(self._events.get(timeout=CHECK_SECONDS))
-            except queue.Empty:
-                if self._check is not None:
-                    self._check(time.monotonic() - started)
+        return self._take(wait_for(self._events))
 
     def _take(self, event: Event | BaseException) -> Event:
         if isinstance(event, Text):

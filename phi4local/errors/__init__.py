@@ -7,6 +7,7 @@
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GGUFError                   a GGUF header or its values
+    │   ├── ModelFileChangedError       a file that was replaced or removed while its model ran
     │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
     │   ├── AdapterError                a LoRA adapter that is damaged, or made for another model
     │   └── SavedStateError             a conversation that cannot be saved or put back
@@ -28,6 +29,7 @@
         ├── ModelLoadError              llama.cpp refused the file
         ├── EngineCrashedError          the worker process ended in the middle of the work
         ├── EngineHungError             the worker process made no progress
+        ├── EngineRestartError          the worker process died too often to start it again at once
         ├── NonFiniteLogitsError        the model computed NaN or infinity
         └── EngineBusyError             too many requests wait already
 
@@ -49,7 +51,9 @@ from phi4local.errors.engine import (
     EngineCrashedError,
     EngineError,
     EngineHungError,
+    EngineRestartError,
     LibraryMissingError,
+    ModelFileChangedError,
     ModelLoadError,
     NonFiniteLogitsError,
     RemoteError,
@@ -82,12 +86,14 @@ __all__ = [
     "EngineCrashedError",
     "EngineError",
     "EngineHungError",
+    "EngineRestartError",
     "FileFormatError",
     "FileWriteError",
     "GGUFError",
     "InvalidSettingError",
     "LibraryMissingError",
     "MissingImatrixError",
+    "ModelFileChangedError",
     "ModelLoadError",
     "ModelNotInstalledError",
     "NonFiniteLogitsError",

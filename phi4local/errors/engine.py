@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phi4local.errors.base import Phi4LocalError
+from phi4local.errors.base import FileFormatError, Phi4LocalError
 from phi4local.errors.models import GGUFError
 
 if TYPE_CHECKING:
@@ -84,6 +84,18 @@ class EngineHungError(EngineError):
             hint="the machine may be out of memory: try a smaller quantization or `--context`",
         )
         self.seconds = seconds
+
+
+class EngineRestartError(EngineError):
+    """The worker process died so often before its first word that it is not started again at once."""
+
+    def __init__(self, message: str, *, hint: str, wait_seconds: float) -> None:
+        super().__init__(message, hint=hint)
+        self.wait_seconds = wait_seconds
+
+
+class ModelFileChangedError(FileFormatError):
+    """The file of a running model was replaced or removed; what was checked is not what lies there now."""
 
 
 class NonFiniteLogitsError(EngineError):

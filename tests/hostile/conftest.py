@@ -1,4 +1,4 @@
-"""What the tests with faults share."""
+"""What the tests with faults and deaths share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from phi4local import gguf
+from phi4local.convert import convert_checkpoint
+from phi4local.runtime.facts import file_facts
 from tests.hostile.fault_runner import FaultRunner
+from tests.hostile.worker_crowd import expected_cases
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +32,17 @@ def open_folder():
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def nano(checkpoint, native_library, tmp_path_factory):
+    """phi4-nano in F32, whose greedy ids are those of transformers."""
+    path = tmp_path_factory.mktemp("nano") / "nano.gguf"
+    convert_checkpoint(checkpoint, path, "F32")
+    return file_facts(gguf.validate(path)).model_file()
+
+
+@pytest.fixture(scope="session")
+def cases(checkpoint):
+    """Prompts and the ids that transformers generated."""
+    return expected_cases(checkpoint)

@@ -1,186 +1,155 @@
-"""Whatever kills the engine process is an error line, and the next request is served."""
+"""Whatever kills the engine process is an error line, and the next request is served.
+
+The table: each signal at each moment, with requests of several threads in flight, all in one parent. Signals
+are real; they are sent when the message that marks the moment arrives.
+"""
 
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
-from phi4local import gguf
-from phi4local.convert import convert_checkpoint
-from phi4local.engine import Request, Text
-from phi4local.engine.model import ModelFile
-from phi4local.engine.worker import EngineWorker, protocol
-from phi4local.errors import (
-    EngineCrashedError,
-    EngineError,
-    EngineHungError,
-    InvalidSettingError,
-    ModelLoadError,
-)
-from phi4local.prompts import TextSegment, TokenSegment
-from phi4local.runtime.facts import file_facts
-from phi4local.settings import LoadSettings, SamplingSettings
+from phi4local.engine.worker import EngineWorker
+from phi4local.errors import EngineCrashedError, EngineHungError
+from phi4local.settings import LoadSettings
+from tests.hostile.worker_crowd import ENDLESS, LONG_PROMPT, Crowd, Tap, exists, read, right_answers
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
-GREEDY = SamplingSettings(temperature=0)
-LONG = Request(segments=(TokenSegment((8104, 292, 8106)),), sampling=GREEDY, ignore_end=True)
-HELLO = Request(
-    segments=(TextSegment("<|im_start|>user<|im_sep|>Hello<|im_end|>", special=True),), sampling=GREEDY
-)
+
+HANG_SECONDS = 1.0
+SETTINGS = LoadSettings(context_tokens=2048, threads=1)
+SIGNALS = ("SIGSEGV", "SIGABRT", "SIGKILL", "SIGSTOP")
+"""SIGSTOP makes a hang: the process is there and says nothing."""
+
+
+def at_loading(times):
+    return counting(lambda message: message["type"] == "loading", times)
+
+
+def at_loaded(_times):
+    return lambda message: message["type"] == "loaded"
+
+
+def at_prompt_step(times):
+    return counting(lambda message: message["type"] == "step" and message["total"] > 1000, times)
+
+
+def at_token(times):
+    return counting(lambda message: len(message["token_ids"]) if message["type"] == "text" else 0, times)
+
+
+def counting(count, times):
+    """Return a moment that has come when `count` of the messages adds up to `times`."""
+    seen = [0]
+
+    def reached(message):
+        seen[0] += count(message)
+        return seen[0] >= times
+
+    return reached
+
+
+MOMENTS = {
+    "idle": None,
+    "load begins": (at_loading, 1),
+    "in the load": (at_loading, 5),
+    "load ends": (at_loaded, 1),
+    "prompt step 1": (at_prompt_step, 1),
+    "prompt step 2": (at_prompt_step, 2),
+    "token 1": (at_token, 1),
+    "token 2": (at_token, 2),
+    "token 5": (at_token, 5),
+    "token 17": (at_token, 17),
+    "token 60": (at_token, 60),
+    "token 150": (at_token, 150),
+    "token 400": (at_token, 400),
+}
+FAST = {
+    ("SIGSEGV", "idle"),
+    ("SIGKILL", "in the load"),
+    ("SIGABRT", "load ends"),
+    ("SIGSEGV", "prompt step 1"),
+    ("SIGSTOP", "token 17"),
+    ("SIGKILL", "token 1"),
+    ("SIGABRT", "token 60"),
+}
+TABLE = [
+    pytest.param(name, moment, marks=() if (name, moment) in FAST else pytest.mark.full)
+    for moment in MOMENTS
+    for name in SIGNALS
+]
 
 
 @pytest.fixture(scope="module")
-def file(checkpoint, native_library, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "nano.gguf"
-    convert_checkpoint(checkpoint, path, "Q8_0")
-    return file_facts(gguf.validate(path)).model_file()
-
-
-@pytest.fixture
-def worker(file):
-    with EngineWorker() as worker:
-        worker.load(file, LoadSettings(context_tokens=2048, threads=1))
+def worker(nano):
+    with EngineWorker(hang_seconds=HANG_SECONDS) as worker:
+        worker.load(nano, SETTINGS)
         yield worker
 
 
-@pytest.mark.parametrize("number", ["SIGSEGV", "SIGABRT", "SIGKILL", "SIGBUS", "SIGFPE"])
-@pytest.mark.parametrize("moment", ["idle", "first text", "waiting"])
-def test_a_death_is_told_and_the_next_request_gets_a_fresh_process(worker, number, moment):
-    old = worker.process_id
-    if moment == "idle":
-        os.kill(old, getattr(signal, number))
-        time.sleep(0.2)
+@pytest.fixture
+def some_cases(cases, request):
+    return cases if request.config.getoption("--full") else cases[2:6]
+
+
+@pytest.mark.parametrize(("name", "moment"), TABLE)
+def test_a_death_under_load_is_told_or_made_good(worker, some_cases, monkeypatch, name, moment):
+    cases = some_cases
+    assert right_answers(worker, cases[:1]) == [True]
+    tap, old = Tap(monkeypatch), worker.process_id
+    victims = []
+
+    def strike(reached):
+        def act(message):
+            if not reached(message):
+                return False
+            victims.append(worker.process_id)
+            os.kill(victims[-1], getattr(signal, name))
+            return True
+
+        tap.arm(act)
+
+    at, times = MOMENTS[moment] or (None, 0)
+    if at in (at_loading, at_loaded):
+        os.kill(old, signal.SIGKILL)
+        strike(at(times))
+    elif at is None:
+        victims.append(old)
+        os.kill(old, getattr(signal, name))
     else:
-        running = worker.submit(LONG)
-        waiting = worker.submit(LONG)
-        next(iter(running))
-        os.kill(old, getattr(signal, number))
-        with pytest.raises(EngineCrashedError) as caught:
-            list(running)
-        assert "killed" in str(caught.value) if number == "SIGKILL" else number in str(caught.value)
-        if moment == "waiting":
-            with pytest.raises(EngineCrashedError):
-                waiting.result()
-    assert worker.submit(HELLO).result().finished.usage.generated_tokens > 0
-    assert worker.process_id != old
+        strike(at(times))
+    marked = worker.submit(ENDLESS if at is at_token else LONG_PROMPT)
+    crowd = Crowd(worker, cases[:4])
+    outcomes = [read(marked), *crowd.wait()]
+
+    assert at is None or tap.acted.is_set()
+    assert not exists(old)
+    for process_id in victims:
+        assert not exists(process_id)
+    for outcome in outcomes:
+        check_outcome(outcome, name, deaths=2 if at in (at_loading, at_loaded) else 1)
+    if at is at_token:
+        assert outcomes[0].error is not None, "text was handed over: trying again would show it twice"
+    for outcome, case in zip(outcomes[1:], cases, strict=False):
+        assert outcome.error is not None or outcome.token_ids == case["generated_ids"]
+    assert right_answers(worker, cases) == [True] * len(cases)
 
 
-def test_a_silent_process_is_ended_and_replaced(file):
-    with EngineWorker(hang_seconds=0.5) as worker:
-        worker.load(file, LoadSettings(context_tokens=2048, threads=1))
-        running = worker.submit(LONG)
-        events = iter(running)
-        assert isinstance(next(events), Text)
-        os.kill(worker.process_id, signal.SIGSTOP)
-        with pytest.raises(EngineHungError) as caught:
-            list(events)
-        assert caught.value.seconds >= 0.5
-        assert worker.submit(HELLO).result().finished.usage.generated_tokens > 0
+def check_outcome(outcome, name, deaths):
+    """Check how a request ended: with an answer, or with the right error after text or a second death."""
+    assert (outcome.finished is None) != (outcome.error is None)
+    if outcome.error is None:
+        return
+    assert outcome.token_ids or deaths == 2, "nothing was handed over: it should have been tried again"
+    assert outcome.error.hint
+    if name == "SIGSTOP":
+        assert type(outcome.error) is EngineHungError
+        assert outcome.error.seconds > HANG_SECONDS
+    else:
+        assert type(outcome.error) is EngineCrashedError
+        assert ("was killed" if name == "SIGKILL" else name) in outcome.error.how
 
 
-def test_a_library_abort_brings_its_reason(tmp_path, file, native_library):
-    """A file that never passed the validator: block_count 0 aborts the library itself."""
-    data = bytearray(file.path.read_bytes())
-    place = data.index(b"phi3.block_count") + len(b"phi3.block_count") + 4
-    data[place : place + 4] = bytes(4)
-    bad = tmp_path / "bad.gguf"
-    bad.write_bytes(data)
-    with EngineWorker() as worker:
-        with pytest.raises(EngineCrashedError, match=r"SIGABRT.*GGML_ASSERT.*n_layer") as caught:
-            worker.load(ModelFile(path=bad, trained_context_tokens=2048, layers=8), LoadSettings())
-        assert caught.value.hint
-
-
-def test_a_refusal_of_the_library_brings_its_reason(tmp_path, native_library):
-    bad = tmp_path / "bad.gguf"
-    bad.write_bytes(b"GGUF" + bytes(100))
-    with EngineWorker() as worker, pytest.raises(ModelLoadError, match="load"):
-        worker.load(ModelFile(path=bad, trained_context_tokens=2048, layers=8), LoadSettings())
-
-
-@pytest.mark.parametrize("work", ["submit", "tokenize", "close"])
-def test_a_stopped_process_holds_nobody(file, work):
-    big = Request(segments=(TextSegment("word " * 100_000, special=False),), sampling=GREEDY)
-    worker = EngineWorker(hang_seconds=0.5)
-    try:
-        worker.load(file, LoadSettings(context_tokens=2048, threads=1))
-        os.kill(worker.process_id, signal.SIGSTOP)
-        if work == "submit":
-            with pytest.raises(EngineHungError):
-                worker.submit(big).result()
-        elif work == "tokenize":
-            with pytest.raises(EngineHungError):
-                worker.tokenize(big.segments)
-    finally:
-        worker.close()
-
-
-def test_a_process_that_stops_while_it_loads_is_ended(file):
-    with EngineWorker(hang_seconds=0.1) as worker:
-        os.kill(worker.process_id, signal.SIGSTOP)
-        with pytest.raises(EngineHungError):
-            worker.load(file, LoadSettings())
-
-
-def test_an_error_while_progress_is_shown_is_raised_where_it_was_asked_for(file):
-    def fail(_share):
-        raise ZeroDivisionError
-
-    with EngineWorker(on_loading=fail) as worker, pytest.raises(ZeroDivisionError):
-        worker.load(file, LoadSettings())
-
-
-def test_a_closed_worker_says_so_and_starts_nothing(worker):
-    running = worker.submit(LONG)
-    next(iter(running))
-    process_id = worker.process_id
-    worker.close()
-    with pytest.raises(EngineError, match="closed"):
-        list(running)
-    with pytest.raises(EngineError, match="closed"):
-        worker.submit(HELLO)
-    assert worker.process_id == process_id
-
-
-def test_a_prompt_that_no_message_holds_is_refused(worker, monkeypatch):
-    monkeypatch.setattr(protocol, "MAX_MESSAGE_BYTES", 1000)
-    with pytest.raises(InvalidSettingError, match="over 1,000 bytes"):
-        worker.submit(Request(segments=(TextSegment("a" * 1001, special=False),), sampling=GREEDY))
-    assert worker.submit(HELLO).result().finished.usage.generated_tokens > 0
-
-
-def test_closing_ends_the_process_even_while_it_works(worker):
-    running = worker.submit(LONG)
-    next(iter(running))
-    process_id = worker.process_id
-    worker.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(process_id, 0)
-
-
-def test_the_process_ends_when_its_parent_is_killed(file):
-    script = f"""
-import os, signal, sys, time
-from pathlib import Path
-from phi4local.engine.worker import EngineWorker, protocol
-from phi4local.engine.model import ModelFile
-from phi4local.settings import LoadSettings
-worker = EngineWorker()
-worker.load(ModelFile(path=Path({str(file.path)!r}), trained_context_tokens=2048, layers=8), LoadSettings())
-print(worker.process_id, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    command = [sys.executable, "-c", script]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    child = int(result.stdout)
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            os.kill(child, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    pytest.fail("the engine process outlived its parent")
+def test_the_table_has_fifty_deaths():
+    assert len(TABLE) >= 50
+    assert {*FAST} <= {(name, moment) for name in SIGNALS for moment in MOMENTS}

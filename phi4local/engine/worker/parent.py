@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Self
+import queue
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from phi4local.engine.events import Finished, Timings, Usage
+from phi4local.engine.generation import Generation, wait_for
 from phi4local.engine.worker import protocol
-from phi4local.engine.worker.life import Child
-from phi4local.errors import EngineError, FileFormatError
+from phi4local.engine.worker.lives import Lives
+from phi4local.engine.worker.loading import Loading
+from phi4local.errors import Phi4LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,81 +20,107 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phi4local.engine.events import Request
-    from phi4local.engine.generation import Generation
     from phi4local.engine.model import ModelFacts, ModelFile
     from phi4local.prompts import Segment
     from phi4local.settings import LoadSettings
 
 HANG_SECONDS = 30.0
+_Answer = TypeVar("_Answer")
+_NEVER_BEGUN = Finished(
+    reason="cancelled",
+    usage=Usage(prompt_tokens=0, reused_tokens=0, generated_tokens=0),
+    timings=Timings(prompt_seconds=0.0, generation_seconds=0.0),
+)
 
 
 class EngineWorker:
     """One model in a child process, behind the same `submit` as `Engine`.
 
     The child starts at once and loads llama.cpp while the caller still validates the file; `load` then
-    names the file. After a crash the next `submit` starts and loads a fresh child.
+    names the file. All methods may be called by any thread.
+
+    When the child dies or hangs, a request of which text was handed over ends with the error. The others are
+    tried again, once, in a fresh child; only a second death becomes their error. After three lives without a
+    word in a minute no child is started for 30 seconds, and requests end with `EngineRestartError`.
 
     Args:
-        hang_seconds: how long a silent child is given.
-        on_loading: called with the loaded share of the file, 0.0 to 1.0, by the thread that waits for it.
+        hang_seconds: how long a silent child is given, or 20 times its slowest step if that is longer; four
+            times as long until its first step, which reads the weights from the disk.
+        on_loading: called with the loaded share of the file, 0.0 to 1.0, while `load` waits for it.
     """
 
     def __init__(
         self, *, hang_seconds: float = HANG_SECONDS, on_loading: Callable[[float], None] | None = None
     ) -> None:
-        self._hang_seconds = hang_seconds
         self._on_loading = on_loading
-        self._target: tuple[ModelFile, LoadSettings] | None = None
-        self._closed = False
-        self._revive_lock = threading.Lock()
-        self._child = Child(hang_seconds)
+        self._lives = Lives(hang_seconds)
 
     @property
     def process_id(self) -> int:
         """The child's process id."""
-        return self._child.process_id
+        return self._lives.process_id
 
     def load(self, file: ModelFile, settings: LoadSettings) -> ModelFacts:
         """Load a file and wait until it is ready.
 
         Args:
-            file: a file that passed `phi4local.gguf.validate`.
+            file: a file that passed `phi4local.gguf.validate`. A fresh child loads it without another check,
+                if its size, time of change and inode are still the same.
             settings: unset fields are decided in the child.
 
         Raises:
             ModelLoadError: llama.cpp refused the file.
-            EngineCrashedError: the child died over it.
+            EngineCrashedError, EngineHungError: the child died over it.
+            ModelFileChangedError: the file is gone.
         """
-        self._target = (file, settings)
-        return self._child.load(file, settings, on_loading=self._on_loading)
+        return self._lives.load(Loading(file, settings), self._on_loading)
 
     def submit(self, request: Request) -> Generation:
-        """Start a request and return its events.
+        """Start a request and return its events, without waiting for anything.
+
+        Where the events are read, the error of the engine is raised: the request's own, the child's death
+        (`EngineCrashedError`, `EngineHungError`), or why no fresh child could be had (`EngineRestartError`,
+        `ModelLoadError`, `ModelFileChangedError`).
 
         Raises:
-            EngineError: the worker is closed, or a fresh child was needed and could not load the model.
+            EngineError: the worker is closed, or nothing was loaded.
             InvalidSettingError: the prompt is too large for a message.
         """
-        return self._living_child().submit(request)
+        cancelled = False
+
+        def take(reply: dict[str, Any] | Phi4LocalError) -> None:
+            if not isinstance(reply, Phi4LocalError):
+                generation.put(protocol.event_from_json(reply))
+            else:
+                generation.put(_NEVER_BEGUN if cancelled and not order.answered else reply)
+
+        def cancel() -> None:
+            nonlocal cancelled
+            cancelled = True
+            if self._lives.cancel(order):
+                generation.put(_NEVER_BEGUN)
+
+        generation = Generation(cancel=cancel)
+        order = self._lives.place({"type": "submit", "request": protocol.request_to_json(request)}, take)
+        return generation
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """Return the token ids of a prompt."""
         question = {"type": "tokenize", "segments": protocol.segments_to_json(list(segments))}
-        return list(self._living_child().ask(question)["token_ids"])
+        return self._ask(question, lambda answer: list(answer["token_ids"]))
 
     def embed(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
         """Return the vectors of texts, see `Embedder.embed`."""
-        answer = self._living_child().ask({"type": "embed", "texts": list(texts)})
-        return protocol.vectors_from_json(answer["vectors"])
+        question = {"type": "embed", "texts": list(texts)}
+        return self._ask(question, lambda answer: protocol.vectors_from_json(answer["vectors"]))
 
     def peak_memory_bytes(self) -> int:
         """Return the child's largest resident size; 0 where the system does not tell."""
-        return int(self._living_child().ask({"type": "memory"})["peak_bytes"])
+        return self._ask({"type": "memory"}, lambda answer: int(answer["peak_bytes"]))
 
     def close(self) -> None:
         """End the child; what still runs fails with `EngineError`."""
-        self._closed = True
-        self._child.close()
+        self._lives.close()
 
     def __enter__(self) -> Self:
         return self
@@ -101,17 +130,15 @@ class EngineWorker:
     ) -> None:
         self.close()
 
-    def _living_child(self) -> Child:
-        with self._revive_lock:  # one fresh child, however many threads ask
-            if self._closed or self._target is None:
-                raise EngineError(
-                    "the model is closed" if self._closed else "no model is loaded", hint="load one first"
-                )
-            if not self._child.alive:
-                path = self._target[0].path
-                if not path.exists():
-                    raise FileFormatError(path, "is gone", hint="put it back, or pull or convert it again")
-                self._child.close()
-                self._child = Child(self._hang_seconds)
-                self._child.load(*self._target, on_loading=self._on_loading)
-            return self._child
+    def _ask(self, question: dict[str, Any], read: Callable[[dict[str, Any]], _Answer]) -> _Answer:
+        """Send a question and wait for the answer, in a fresh child if this one dies over it."""
+        answers: queue.SimpleQueue[_Answer | Phi4LocalError] = queue.SimpleQueue()
+
+        def take(reply: dict[str, Any] | Phi4LocalError) -> None:
+            answers.put(reply if isinstance(reply, Phi4LocalError) else read(reply))
+
+        self._lives.place(question, take)
+        answer = wait_for(answers)
+        if isinstance(answer, Phi4LocalError):
+            raise answer
+        return answer

@@ -10,6 +10,7 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 from phi4local.engine.worker.process import child_command, child_environment
+from phi4local.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +27,15 @@ class PipedProcess:
     Attributes:
         popen: the process.
         replies: what it writes to standard output; the caller reads it.
+
+    Raises:
+        EngineError: the system starts no more processes.
     """
 
     def __init__(self, module: str) -> None:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._stderr_lines: collections.deque[str] = collections.deque(maxlen=40)
-        self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            child_command(module),
-            env=child_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        self.popen = _start_process(module)
         self.replies = _pipe(self.popen.stdout)
         self._threads = (start_thread(self._write), start_thread(self._read_stderr))
 
@@ -45,18 +43,12 @@ class PipedProcess:
         """Write `data` as soon as the child reads; return at once."""
         self._outbox.put(data)
 
-    def wait(self) -> int:
-        """Wait for the end, with everything that it said; return the exit code."""
-        code = self.popen.wait()
-        self._threads[1].join()
-        return code
-
     def last_line(self) -> str:
         """Return the last line that gives a reason, else the last one. An abort prints its reason last."""
         reasons = [line for line in self._stderr_lines if "ASSERT" in line or "rror" in line]
         return (reasons or list(self._stderr_lines) or [""])[-1][:300]
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End the child, whatever it does, within `END_SECONDS`: by the end of its input, else by force."""
         self._outbox.put(None)
         try:
@@ -64,11 +56,12 @@ class PipedProcess:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
+
+    def clean_up(self) -> None:
+        """End the child and leave nothing of it: no process, thread or pipe. For the reader of `replies`."""
+        self.end()
         for thread in self._threads:
             thread.join()
-
-    def close_replies(self) -> None:
-        """Close what is left when nobody reads any more."""
         self.replies.close()
         _pipe(self.popen.stderr).close()
 
@@ -87,6 +80,22 @@ class PipedProcess:
             text = line.decode("utf-8", "replace").strip()
             if text:
                 self._stderr_lines.append(text)
+
+
+def _start_process(module: str) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            child_command(module),
+            env=child_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise EngineError(
+            f"the engine process does not start: {error.strerror or error}",
+            hint="the machine may be out of memory or processes: close other programs",
+        ) from error
 
 
 def start_thread(run: Callable[[], None]) -> threading.Thread:

@@ -1,8 +1,16 @@
 """Messages between the two processes: a length (4 bytes, little-endian) and JSON.
 
 JSON and not pickle: the child runs native code on files of strangers, and nothing that it sends may run code
-here. To the child: `load`, `submit`, `cancel`, and the questions `tokenize`, `embed` and `memory`. From the
-child: `loading`, `loaded`, `step`, `text`, `finished`, `failed`, and an `answer` with its question's `id`.
+here.
+
+To the child: `load`, `submit` and the questions `tokenize`, `embed` and `memory`, each with an `id` of the
+parent's choice; `cancel` with the id of a `submit`; `ping`.
+
+From the child, with that id: `loading` … `loaded`; `step`, `text` and `shifted` … `finished`; `answer` to a
+question; and `failed` in place of any last one. `pong` comes from the thread that takes messages, with the
+pages read from disk so far (0 where the system does not tell).
+
+A new question needs a method `_answer_<type>` in the child and a call of `EngineWorker._ask` in the parent.
 """
 
 from __future__ import annotations
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_MESSAGE_BYTES = 256 * 2**20
+LAST_REPLIES = frozenset({"loaded", "finished", "answer", "failed"})
+"""After one of these nothing more comes for that id."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -152,7 +162,7 @@ def facts_to_json(facts: ModelFacts) -> dict[str, Any]:
 
 def facts_from_json(data: dict[str, Any]) -> ModelFacts:
     """Undo `facts_to_json`."""
-    known = {name: value for name, value in data.items() if name != "type"}
+    known = {name: value for name, value in data.items() if name not in ("type", "id")}
     return ModelFacts(**(known | {"settings": LoadSettings.from_mapping(data["settings"])}))
 
 

@@ -107,13 +107,28 @@ def test_many_tasks_wait_without_a_thread_each():
     assert len(asyncio.run(read())) == 200
 
 
-def test_a_task_that_waits_looks_after_the_engine():
+def test_a_task_that_waits_hears_of_the_engine_s_death():
     async def read():
-        running = Generation(cancel=lambda: None, check=lambda _seconds: running.put(EngineError("hung")))
+        running = Generation(cancel=lambda: None)
+        death = threading.Thread(target=running.put, args=(EngineError("hung"),))
+        asyncio.get_running_loop().call_soon(death.start)
         await running.aresult()
 
     with pytest.raises(EngineError, match="hung"):
         asyncio.run(read())
+
+
+def test_an_answer_that_nobody_reads_is_cancelled(monkeypatch):
+    monkeypatch.setattr("phi4local.engine.generation.MAX_UNREAD_EVENTS", 3)
+    calls = []
+    unread = Generation(cancel=lambda: calls.append(1))
+    for _ in range(3):
+        unread.put(Text("a", (1,)))
+    assert calls == []
+    unread.put(Text("a", (1,)))
+    assert calls == [1]
+    unread.put(END)
+    assert unread.text == "aaaa"
 
 
 def test_cancelling_the_task_cancels_the_generation():
