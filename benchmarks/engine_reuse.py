@@ -19,16 +19,16 @@ import argparse
 import math
 import random
 import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import pairs
 from benchmarks.random_model import cached_gguf
 from benchmarks.streams import Ours, finished, model_file
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+Result = TypeVar("Result", pairs.Ratio, pairs.Limit)
 KEPT_CONTEXT_TOKENS = 4096
 SYSTEM_TOKENS, OWN_TOKENS, REQUESTS = 1000, 8, 8
 SESSION_TOKENS = 4000
@@ -74,6 +74,35 @@ def shared(model: Path, options: argparse.Namespace) -> list[pairs.Ratio | pairs
     ]
 
 
+def restored(model: Path, options: argparse.Namespace) -> list[pairs.Ratio | pairs.Limit]:
+    """Compare going on from disk with evaluating another conversation of the same length.
+
+    The cache holds one of them, so that each evicts the other. An evaluation takes a minute with the usual
+    model: the rounds end with the time that is allowed, however few they are.
+    """
+    ratio = pairs.Ratio(f"first token after {SESSION_TOKENS:,} tokens, restored", 10.0, unit="1/s")
+    ours = Ours(model_file(model), options, context_tokens=SESSION_TOKENS + 256)
+    end = time.monotonic() + 60 * options.minutes
+    with ours.worker, tempfile.TemporaryDirectory() as folder:
+        path, session = Path(folder) / "session.kv", ours.some_ids(SESSION_TOKENS)
+        finished(ours.submit(session, 1))
+        ours.worker.save(ours.request(session, 1), path)
+        while len(ratio.ours) < options.pairs and (not ratio.ours or time.monotonic() < end):
+            evaluated = _seconds_to_first_token(ours, ours.some_ids(SESSION_TOKENS + 1))
+            started = time.perf_counter()
+            ours.worker.restore(path)
+            seconds = time.perf_counter() - started
+            seconds += _seconds_to_first_token(ours, (*session, *ours.some_ids(1)))
+            ratio.add(1 / seconds, 1 / evaluated)
+    return [shown(ratio)]
+
+
+def _seconds_to_first_token(ours: Ours, ids: tuple[int, ...]) -> float:
+    started = time.perf_counter()
+    finished(ours.submit(ids, 1))
+    return time.perf_counter() - started
+
+
 def cancel(model: Path, options: argparse.Namespace) -> list[pairs.Ratio | pairs.Limit]:
     """Measure how long a cancelled prompt goes on.
 
@@ -99,13 +128,13 @@ def cancel(model: Path, options: argparse.Namespace) -> list[pairs.Ratio | pairs
     return [shown(pairs.Limit(name, late, CANCEL_SECONDS, "seconds", samples=seconds))]
 
 
-def shown(limit: pairs.Limit) -> pairs.Limit:
+def shown(limit: Result) -> Result:
     """Print a result's row and return it."""
     print(limit.row(), flush=True)
     return limit
 
 
-GROUPS = {"kept": kept, "shared": shared, "cancel": cancel}
+GROUPS = {"kept": kept, "shared": shared, "restored": restored, "cancel": cancel}
 
 
 def main() -> None:

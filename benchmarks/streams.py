@@ -62,16 +62,19 @@ class Ours:
         """Return token ids that were not used before and are no special tokens."""
         return tuple(self._choose.choices(range(100, self.highest_id), k=count))
 
-    def submit(self, ids: Sequence[int], max_tokens: int, **fields: Any) -> Generation:  # noqa: ANN401
-        """Start a request with everything on that a person has on: sampling, text, events."""
-        request = Request(
+    def request(self, ids: Sequence[int], max_tokens: int, **fields: Any) -> Request:  # noqa: ANN401
+        """Return a request with everything on that a person has on: sampling, text, events."""
+        return Request(
             segments=(TokenSegment(tuple(ids)),),
             sampling=SamplingSettings(temperature=0.8),
             max_tokens=max_tokens,
             ignore_end=True,
             **fields,
         )
-        return self.worker.submit(request)
+
+    def submit(self, ids: Sequence[int], max_tokens: int, **fields: Any) -> Generation:  # noqa: ANN401
+        """Start a request as `request` makes it."""
+        return self.worker.submit(self.request(ids, max_tokens, **fields))
 
     def prompt_speed(self, tokens: int) -> float:
         """Return tokens per second of a new prompt, from `submit` to the first event."""

@@ -65,16 +65,12 @@ class Engine:
         return self._embedder.embed(texts)
 
     def save(self, conversation: Request, path: Path, *, most_bytes: int = MOST_BYTES) -> KeptState:
-        """Save the cached cells of a conversation; see `Keeping.save`."""
-        ids, key = (
-            self._model.tokenize(conversation.segments),
-            self._model.adapters.key(conversation.adapters),
-        )
-        return self._scheduler.call(lambda keeping: keeping.save(ids, key, path, most_bytes=most_bytes))
+        """Write the cached cells of a conversation to a file; see `Keeping.save`."""
+        return self._scheduler.save(conversation, path, most_bytes=most_bytes)
 
     def restore(self, path: Path) -> KeptState:
         """Put saved cells back; see `Keeping.restore`."""
-        return self._scheduler.call(lambda keeping: keeping.restore(path))
+        return self._scheduler.restore(path)
 
     def close(self) -> None:
         """Cancel what runs and free the model."""

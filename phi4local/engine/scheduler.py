@@ -17,7 +17,10 @@ from phi4local.errors import EngineBusyError, EngineError, Phi4LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from phi4local.engine.events import Request
+    from phi4local.engine.keeping import KeptState
     from phi4local.engine.lane import Lane
     from phi4local.engine.model import LoadedModel
 
@@ -60,14 +63,24 @@ class Scheduler:
         else:
             self._inbox.put(sequence)
 
-    def call(self, work: Callable[[Keeping], _Result]) -> _Result:
-        """Do something with the cache between two steps, on the scheduler's thread; return its result.
+    def save(self, conversation: Request, path: Path, *, most_bytes: int) -> KeptState:
+        """Write the cached cells of a conversation to a file, between two steps; see `Keeping.save`."""
+        ids, key = (
+            self._model.tokenize(conversation.segments),
+            self._model.adapters.key(conversation.adapters),
+        )
+        return self._do(Task(lambda keeping: keeping.save(ids, key, path, most_bytes=most_bytes)))
+
+    def restore(self, path: Path) -> KeptState:
+        """Put saved cells back, between two steps; see `Keeping.restore`."""
+        return self._do(Task(lambda keeping: keeping.restore(path)))
+
+    def _do(self, task: Task[_Result]) -> _Result:
+        """Do something with the cache on the scheduler's thread, and wait for it.
 
         Raises:
             EngineError: the model is closed.
-            Exception: whatever `work` raises.
         """
-        task = Task(work)
         self._inbox.put(task)
         if self._closing:
             task.cancel()

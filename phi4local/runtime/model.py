@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from phi4local.engine import Generation, Request
 from phi4local.messages import as_messages
 from phi4local.prompts import TextSegment, TokenSegment
+from phi4local.runtime.keeping import KeepsConversations
 from phi4local.runtime.language_model import LanguageModel
 from phi4local.settings import SamplingSettings
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from phi4local.runtime.facts import FileFacts
 
 
-class Model(LanguageModel):
+class Model(KeepsConversations, LanguageModel):
     """A loaded model. Made by `phi4local.load`; use it as a context manager or `close` it.
 
     Attributes:

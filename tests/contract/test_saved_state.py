@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+import phi4local
 from phi4local import gguf
 from phi4local.convert import convert_checkpoint
 from phi4local.engine import Request
@@ -147,3 +148,21 @@ def test_a_closed_engine_says_so(model_files, saved, tmp_path):
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine.restore(saved[0])
+
+
+def test_messages_are_saved_and_restored_through_the_worker(model_files, tmp_path):
+    question = {"role": "user", "content": "Why is the sky blue?"}
+    path = str(model_files["Q8_0"].path)
+    with phi4local.load(path) as model:
+        completion = model.chat([question]).result()
+        conversation = [question, {"role": "assistant", "content": completion.text}]
+        state = model.save(conversation, tmp_path / "sky.kv", kept_ids={1: completion.token_ids[:-1]})
+    with phi4local.load(path) as model:
+        assert model.restore(tmp_path / "sky.kv") == state
+        following = model.chat(
+            [*conversation, {"role": "user", "content": "And at night?"}],
+            kept_ids={1: completion.token_ids[:-1]},
+        ).result()
+        with pytest.raises(SavedStateError, match="is no saved conversation"):
+            model.restore(path)
+    assert following.finished.usage.reused_tokens == state.tokens

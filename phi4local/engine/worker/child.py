@@ -176,6 +176,15 @@ class Child:
         vectors = self._loaded(self._embedder).embed(question["texts"], step=step)
         return {"vectors": protocol.vectors_to_json(vectors)}
 
+    def _answer_save(self, question: dict[str, Any]) -> dict[str, Any]:
+        request, path = protocol.request_from_json(question["request"]), Path(question["path"])
+        state = self._loaded(self._scheduler).save(request, path, most_bytes=question["most_bytes"])
+        return {"tokens": state.tokens, "file_bytes": state.file_bytes}
+
+    def _answer_restore(self, question: dict[str, Any]) -> dict[str, Any]:
+        state = self._loaded(self._scheduler).restore(Path(question["path"]))
+        return {"tokens": state.tokens, "file_bytes": state.file_bytes}
+
     def _answer_memory(self, _question: dict[str, Any]) -> dict[str, Any]:
         return {"peak_bytes": hardware.peak_memory_bytes()}
 

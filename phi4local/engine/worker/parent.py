@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from phi4local.engine.events import Finished, Timings, Usage
 from phi4local.engine.generation import Generation, wait_for
+from phi4local.engine.keeping import MOST_BYTES, KeptState
 from phi4local.engine.worker import protocol
 from phi4local.engine.worker.lives import Lives
 from phi4local.engine.worker.loading import Loading
@@ -14,6 +15,7 @@ from phi4local.errors import Phi4LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     import numpy
@@ -114,6 +116,20 @@ class EngineWorker:
         question = {"type": "embed", "texts": list(texts)}
         return self._ask(question, lambda answer: protocol.vectors_from_json(answer["vectors"]))
 
+    def save(self, conversation: Request, path: Path, *, most_bytes: int = MOST_BYTES) -> KeptState:
+        """Write the cached cells of a conversation to a file; see `Keeping.save`."""
+        question = {
+            "type": "save",
+            "request": protocol.request_to_json(conversation),
+            "path": str(path.absolute()),
+            "most_bytes": most_bytes,
+        }
+        return self._ask(question, _kept_state)
+
+    def restore(self, path: Path) -> KeptState:
+        """Put saved cells back; see `Keeping.restore`."""
+        return self._ask({"type": "restore", "path": str(path.absolute())}, _kept_state)
+
     def peak_memory_bytes(self) -> int:
         """Return the child's largest resident size; 0 where the system does not tell."""
         return self._ask({"type": "memory"}, lambda answer: int(answer["peak_bytes"]))
@@ -142,3 +158,7 @@ class EngineWorker:
         if isinstance(answer, Phi4LocalError):
             raise answer
         return answer
+
+
+def _kept_state(answer: dict[str, Any]) -> KeptState:
+    return KeptState(tokens=int(answer["tokens"]), file_bytes=int(answer["file_bytes"]))
