@@ -4,9 +4,10 @@
     python -m convert.reproduce phi-4 --checkpoint ~/models/phi-4 --output build/
 
 A recipe, `convert/recipes/NAME.toml`, names the checkpoint (a folder of this checkout, or a repository and
-its revision), the quantizations, the kernels and the sums. With Numba's kernels the sums are the same on
-every machine; with ggml's on x86-64 only, where it is built without fused multiply-add. `SHA256SUMS` is
-written beside the files, for `sha256sum --check`.
+its revision), the quantizations, the kernels, the calibration (an importance matrix) and the sums. What
+Numba's kernels make is the same on every machine; what ggml makes, and types without such a kernel, only
+where ggml is built without fused multiply-add, as for x86-64. `SHA256SUMS` is written beside the files, for
+`sha256sum --check`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 from phi4local import files
 from phi4local.cli.text import visible
-from phi4local.convert import convert_checkpoint
+from phi4local.convert import TargetOptions, convert_to_several
 from phi4local.errors import CheckpointError, InvalidSettingError, Phi4LocalError
 
 CHECKOUT = Path(__file__).parents[1]
@@ -41,6 +42,7 @@ class Recipe:
         repository: where it is published, with `revision`, or `None`.
         kernels: "numba" or "ggml".
         quantizations: what is made, largest first.
+        imatrix: the importance matrix beside the recipe, or `None`.
         checkpoint_sha256: sums of the checkpoint's files, by name.
         sha256: sums of the results, by quantization; those that are not known yet are not there.
     """
@@ -52,6 +54,7 @@ class Recipe:
     revision: str | None
     kernels: str
     quantizations: tuple[str, ...]
+    imatrix: Path | None
     checkpoint_sha256: dict[str, str]
     sha256: dict[str, str]
 
@@ -71,7 +74,7 @@ def read_recipe(name: str) -> Recipe:
     if name not in known:
         raise InvalidSettingError("recipe", f"is {name!r}", hint=f"choose one of {', '.join(known)}")
     data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    checkpoint = data["checkpoint"]
+    checkpoint, calibration = data["checkpoint"], data.get("calibration")
     return Recipe(
         path=path,
         name=data["name"],
@@ -80,13 +83,14 @@ def read_recipe(name: str) -> Recipe:
         revision=checkpoint.get("revision"),
         kernels=data["kernels"],
         quantizations=tuple(data["quantizations"]),
+        imatrix=path.parent / calibration["imatrix"] if calibration else None,
         checkpoint_sha256=checkpoint.get("sha256", {}),
         sha256=data.get("sha256", {}),
     )
 
 
 def build(recipe: Recipe, checkpoint: Path, output: Path, *, kernels: str | None = None) -> dict[str, str]:
-    """Make every file of `recipe` below `output` and return their sums, by quantization.
+    """Make every file of `recipe` below `output`, reading the weights once, and return their sums.
 
     Args:
         recipe: what to make.
@@ -96,14 +100,18 @@ def build(recipe: Recipe, checkpoint: Path, output: Path, *, kernels: str | None
 
     Raises:
         CheckpointError: the checkpoint is another one than the recipe's.
-        Phi4LocalError: as `convert_checkpoint`.
+        Phi4LocalError: as `convert_to_several`.
     """
     check_checkpoint(recipe, checkpoint)
-    found = {}
-    for quantization in recipe.quantizations:
-        path = output / recipe.file_name(quantization)
-        convert_checkpoint(checkpoint, path, quantization, overwrite=True, kernels=kernels or recipe.kernels)
-        found[quantization] = digest(path)
+    paths = {quantization: output / recipe.file_name(quantization) for quantization in recipe.quantizations}
+    convert_to_several(
+        checkpoint,
+        paths,
+        overwrite=True,
+        kernels=kernels or recipe.kernels,
+        target=TargetOptions(imatrix=recipe.imatrix),
+    )
+    found = {quantization: digest(path) for quantization, path in paths.items()}
     lines = [f"{total}  {recipe.file_name(quantization)}\n" for quantization, total in found.items()]
     with files.new_file(output / SUMS, overwrite=True) as file:
         file.write("".join(lines).encode())
