@@ -6,14 +6,17 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 
 from convert import compare, reproduce
 from phi4local import catalog, errors
 from phi4local.convert import convert_checkpoint
+from tests.llama_quantize import write_imatrix_gguf
 from tests.random_checkpoint import NANO
 from tests.unit.convert.test_format_page import table
 from tests.unit.convert.test_kernels import ggml_is_fused
@@ -164,3 +167,15 @@ def test_a_damaged_file_is_one_error(nano_bf16, tmp_path):
     assert done.returncode == 1
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
     assert run("convert.compare").returncode == 2
+
+
+def test_a_recipe_with_an_importance_matrix(tmp_path):
+    """The matrix beside the recipe reaches the quantizer, and its use is noted in the file."""
+    columns = {"blk.0.ffn_down.weight": np.linspace(0.1, 2, 768, dtype=np.float32)}
+    write_imatrix_gguf(tmp_path / "nano.imatrix", columns)
+    recipe = replace(
+        reproduce.read_recipe("phi4-nano"), quantizations=("Q4_K_M",), imatrix=tmp_path / "nano.imatrix"
+    )
+    plain = reproduce.read_recipe("phi4-nano").sha256["Q4_K_M"]
+    assert reproduce.build(recipe, NANO, tmp_path, kernels="ggml")["Q4_K_M"] != plain
+    assert "quantize.imatrix.file" in gguf.GGUFReader(tmp_path / "phi4-nano-Q4_K_M.gguf").fields
