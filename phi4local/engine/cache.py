@@ -75,32 +75,33 @@ class Cache:
             moved_too: cells that were moved by a context shift may be used as well.
         """
         best = Prefix(None, 0)
-        least = 0 if self.cells.unified else _WORTH_COPYING
         for holding in self._holdings:
             if holding.key == key and self.cells.length(holding.number) > best.tokens:
                 count = common_prefix(self.cells.tokens(holding.number), tokens)
                 if holding.exact_tokens is not None and not moved_too:
                     count = min(count, holding.exact_tokens)
-                if count > best.tokens and (count >= least or not holding.live):
+                if count > best.tokens:
                     best = Prefix(holding, count)
         return best
 
     def begin(self, prefix: Prefix, key: AdapterKey) -> Holding:
-        """Return a live sequence that holds exactly `prefix`.
+        """Return a live sequence that holds `prefix`, or nothing where copying it would not pay.
 
         A kept sequence that is a prefix as a whole is gone on with; so is the one that would be evicted
         to make a place for the new one.
         """
         source = prefix.holding
         target = self._idle(prefix)
-        if target is not source:
+        if target is source:
+            self.trim(target, prefix.tokens)
+        else:
             self.trim(target, 0)
-            if source is not None and prefix.tokens:
+            if source is not None and self._worth_sharing(prefix):
                 self._context.share(source.number, target.number, prefix.tokens)
                 self.cells.share(source.number, target.number, prefix.tokens)
                 target.exact_tokens = source.exact_tokens
                 source.used = next(self._clock)
-        self.trim(target, prefix.tokens)
+                self.trim(target, prefix.tokens)
         target.key, target.live, target.used = key, True, next(self._clock)
         return target
 
@@ -180,7 +181,10 @@ class Cache:
         source = prefix.holding
         if source is not None and not source.live:
             whole = prefix.tokens == self.cells.length(source.number)
-            if whole or not self.cells.unified:  # a stream would have to be copied
+            if whole or (not self.cells.unified and self._worth_sharing(prefix)):  # spares a copy
                 return source
         idle = [holding for holding in self._holdings if not holding.live]
         return min(idle, key=lambda h: (self.cells.length(h.number) > 0, h.used))
+
+    def _worth_sharing(self, prefix: Prefix) -> bool:
+        return self.cells.unified or prefix.tokens >= _WORTH_COPYING

@@ -111,7 +111,8 @@ class Lane:
         missing = len(sequence.tokens) - prefix.tokens + len(holders) * REPEATABLE_TOKENS
         if holders and self.cache.available() < missing:
             return
-        sequence.begin(self.cache.begin(prefix, sequence.key), prefix.tokens)
+        holding = self.cache.begin(prefix, sequence.key)
+        sequence.begin(holding, self.cache.cells.length(holding.number))
 
     def _compose(self, members: Iterable[Sequence]) -> list[tuple[Sequence, int]]:
         """Choose how many tokens of whom the next batch has."""

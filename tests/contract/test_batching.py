@@ -109,6 +109,17 @@ def test_a_second_turn_evaluates_exactly_its_new_tokens(start, layout):
     assert usage.prompt_tokens - usage.reused_tokens == 9 + 1  # the last token was chosen, not evaluated
 
 
+def test_a_few_tokens_in_common_do_not_cost_a_conversation_its_stream(start):
+    engine = start(parallel=3, unified_kv=False)
+    head = some_ids(5, 0)
+    for seed in (1, 2):
+        engine.submit(ask([*head, *some_ids(100, seed)], max_tokens=1)).result()
+    engine.submit(ask([*head, *some_ids(100, 3)], max_tokens=1)).result()
+    requests = [ask([*head, *some_ids(100, seed)], max_tokens=1) for seed in (1, 2, 3)]
+    reused = [engine.submit(request).result().finished.usage.reused_tokens for request in requests]
+    assert reused == [104] * 3
+
+
 def test_a_shared_prefix_outlives_the_sequence_that_brought_it(start):
     engine = start(parallel=2)
     head = some_ids(200, 0)
