@@ -60,7 +60,9 @@ class RowQuantizer:
         try:
             from phi4local.convert.kernels import rows
 
-            self.loading_seconds = rows.prepare(sorted(self._numba, key=lambda work: work.kernel))
+            self.loading_seconds = rows.prepare(
+                sorted(self._numba, key=lambda work: (work.family, work.target))
+            )
             self._quantize = rows.quantize
         except (ImportError, OSError, EOFError, ValueError, pickle.PickleError) as error:
             # Numba refuses a numpy newer than itself; kept code may be damaged, or its disk full.
@@ -87,7 +89,7 @@ class RowQuantizer:
         started = time.perf_counter()
         kernel = "numba" if work in self._numba else "ggml"
         if kernel == "numba":
-            stored = self._quantize(work, raw)
+            stored = self._quantize(work, raw, column_weights)
         else:
             values = widen(raw, work.source).reshape(-1, row_elements)
             stored = quantize_rows(work.target, values, column_weights).reshape(-1)

@@ -35,13 +35,23 @@ MAGIC_BITS = i32(0x4B400000)
 HALF_RANGE = i32(0x400000)
 
 
-def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba has no types
+def entry(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba has no types
     """Compile `function` on its first call; the machine code is kept in phi4local's own cache folder."""
+    return _compiled(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+    """Do what `entry` does for a part that Python does not call: that compiles an eighth faster."""
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _compiled(function: Callable[..., Any], **options: bool) -> Any:  # noqa: ANN401
     folder = cache.writable_folder()
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder or "")  # read while the decorator runs; other users of Numba keep theirs
+    options |= {"nogil": True, "boundscheck": False, "cache": folder is not None}
     try:
-        return njit(nogil=True, error_model="numpy", boundscheck=False, cache=folder is not None)(function)
+        return njit(error_model="numpy", **options)(function)
     finally:
         config.CACHE_DIR = before
 

@@ -54,19 +54,19 @@ def writable_folder() -> Path | None:
         return None
 
 
-def is_compiled(kernel: str) -> bool:
-    """Return whether `kernel`, such as `Q4_K-BF16`, was compiled before and kept where we may read it."""
+def is_compiled(family: str) -> bool:
+    """Return whether the kernel of `family`, such as `iq4`, was compiled before and kept where we may read it."""
     try:
-        return (code_folder() / f"{kernel}.compiled").is_file()
+        return (code_folder() / f"{family}.compiled").is_file()
     except OSError:
         return False
 
 
-def remember_compiled(kernel: str) -> None:
-    """Note that `kernel` is in the cache; a cache that cannot be written stays as it is."""
+def remember_compiled(family: str) -> None:
+    """Note that the kernel of `family` is in the cache; a cache that cannot be written stays as it is."""
     folder = writable_folder()
     if folder is not None:
-        (folder / f"{kernel}.compiled").touch()
+        (folder / f"{family}.compiled").touch()
 
 
 def forget() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,42 @@ if TYPE_CHECKING:
 
 KERNELS = ("auto", "numba", "ggml")
 
-SPEEDS = {"Q4_K": (15.0, 115.0), "Q5_K": (18.0, 135.0), "Q6_K": (35.0, 210.0), "Q8_0": (200.0, 600.0)}
-"""Million weights a second and thread: ggml, and the kernel in AVX2 code (benchmarks/results)."""
+SPEEDS = {
+    ("Q2_K", False): (17.0, 110.0),
+    ("Q3_K", False): (80.0, 230.0),
+    ("Q4_K", False): (15.0, 115.0),
+    ("Q5_K", False): (18.0, 135.0),
+    ("Q6_K", False): (35.0, 210.0),
+    ("IQ4_NL", False): (5.2, 65.0),
+    ("IQ4_XS", False): (5.2, 65.0),
+    ("Q8_0", False): (200.0, 600.0),
+    ("Q2_K", True): (7.5, 50.0),
+    ("Q3_K", True): (27.0, 100.0),
+    ("Q4_K", True): (8.6, 55.0),
+    ("Q5_K", True): (8.5, 55.0),
+    ("Q6_K", True): (33.0, 170.0),
+    ("IQ4_NL", True): (5.0, 60.0),
+    ("IQ4_XS", True): (4.8, 60.0),
+    ("Q4_0", True): (37.0, 100.0),
+    ("Q4_1", True): (8.4, 50.0),
+    ("Q5_0", True): (36.0, 100.0),
+    ("Q5_1", True): (8.6, 50.0),
+    ("Q8_0", True): (200.0, 600.0),
+}
+"""(Type, with column weights): million weights a second and thread of ggml, and of the kernel in AVX2 code
+(benchmarks/results). What is not here ggml stores faster than a disk delivers."""
+
+FAMILIES = {
+    "q4_k_q5_k": ("Q4_K", "Q5_K"),
+    "iq4": ("IQ4_NL", "IQ4_XS"),
+    "blocks_of_32": ("Q4_0", "Q4_1", "Q5_0", "Q5_1"),
+}
+"""Types that are one compiled function; the others are one each."""
 
 LOADING_SECONDS = 0.6
 COMPILING_SECONDS = 6.0
-"""Measured for one kernel and one source type; with a cached kernel only LOADING_SECONDS are spent."""
+"""Measured for one family, for all source types, with and without column weights; LOADING_SECONDS are all that is
+spent once it is in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +68,10 @@ class Work:
     weighted: bool = False
 
     @property
-    def kernel(self) -> str:
-        """Return the name that its compiled code is kept under."""
-        return f"{self.target}-{self.source}"
+    def family(self) -> str:
+        """Return the name that its compiled code is kept under. Example: `q4_k_q5_k`."""
+        shared = (family for family, targets in FAMILIES.items() if self.target in targets)
+        return next(shared, self.target.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +103,7 @@ def choose(wanted: str, weights: Mapping[Work, int], threads: int) -> Choice:
     """
     if wanted not in KERNELS:
         raise InvalidSettingError("kernels", f"is {wanted!r}", hint=f"choose one of {', '.join(KERNELS)}")
-    known = frozenset(work for work in weights if work.target in SPEEDS and not work.weighted)
+    known = frozenset(work for work in weights if (work.target, work.weighted) in SPEEDS)
     if wanted == "ggml" or not known:
         return Choice(frozenset())
     installed = numba_is_installed()
@@ -83,19 +115,29 @@ def choose(wanted: str, weights: Mapping[Work, int], threads: int) -> Choice:
                 hint="run `pip install numba`, or choose ggml",
             )
         return Choice(known)
-    compiled = {work for work in known if installed and cache.is_compiled(work.kernel)}
-    costs = {work: 0.0 if work in compiled else COMPILING_SECONDS for work in known}
-    gains = {work: saved_seconds(work, weights[work], threads) - costs[work] for work in known}
-    worth = frozenset(work for work, gain in gains.items() if gain > 0)
-    gain = sum(gains[work] for work in worth) - LOADING_SECONDS
+    gains = _gains({work: weights[work] for work in known}, threads, installed)
+    gain = sum(gains.values()) - LOADING_SECONDS
     if gain <= 0:
         return Choice(frozenset())
-    return Choice(worth) if installed else Choice(frozenset(), missing_seconds=gain)
+    if not installed:
+        return Choice(frozenset(), missing_seconds=gain)
+    return Choice(frozenset(work for work in known if work.family in gains))
+
+
+def _gains(weights: Mapping[Work, int], threads: int, installed: bool) -> dict[str, float]:
+    """Return the seconds that each family saves, compiling paid; those that save none are left out."""
+    gains: defaultdict[str, float] = defaultdict(float)
+    for work, count in weights.items():
+        gains[work.family] += saved_seconds(work, count, threads)
+    for family in gains:
+        if not (installed and cache.is_compiled(family)):
+            gains[family] -= COMPILING_SECONDS
+    return {family: gain for family, gain in gains.items() if gain > 0}
 
 
 def saved_seconds(work: Work, weights: int, threads: int) -> float:
     """Return the wall-clock time that the kernel saves. Example: 150 million Q4_K in one thread → 8.7."""
-    ggml, numba = SPEEDS[work.target]
+    ggml, numba = SPEEDS[work.target, work.weighted]
     return weights / 1e6 * (1 / ggml - 1 / numba) / threads
 
 

@@ -1,10 +1,8 @@
-"""The search of types with a scale and a minimum for each sub-block: ggml's `make_qkx2_quants`.
+"""The search of types with a scale and a minimum for each sub-block: `make_qkx2_quants`, `make_qkx3_quants`.
 
-64 sub-blocks of 32 weights lie side by side in one workspace of float32, at offsets known when this is
-compiled: so LLVM sees that nothing overlaps. Sixteen lanes share one AVX-512 instruction, eight one of AVX2.
-
-A weight is stored as scale * level + minimum. The search tries 21 inverse scales for Q4_K, 16 for Q5_K; for
-each it takes the levels, then the least-squares scale and minimum for them, and keeps the best.
+Q2_K, Q4_K, Q5_K, and with an imatrix Q4_1 and Q5_1. A weight is stored as scale * level + minimum. The search
+tries 16 to 37 inverse scales; for each it takes the levels, then the least-squares scale and minimum for
+them, and keeps the best.
 
 Worked sub-block (four weights instead of 32, importance 1, levels 0...3): x = -1, 0, 1, 2. The minimum is
 -1, the inverse scale 3 / (2 - -1) = 1, the levels are 0, 1, 2, 3 and the error is 0.
@@ -18,20 +16,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phi4local.convert.kernels.arithmetic import ONE, ZERO, f32, kernel, rounded_level
-from phi4local.convert.kernels.tiles import LANES, UNROLL
+from phi4local.convert.kernels.arithmetic import (
+    MAGIC_BITS,
+    ONE,
+    ZERO,
+    f32,
+    i32,
+    kernel,
+    nearest_int,
+    rounded_level,
+    u8,
+)
+from phi4local.convert.kernels.tiles import FIRST_FREE, IMPORTANCE, LANES, LEVEL, MASK, UNROLL, VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ELEMENTS = 32
-TILE = ELEMENTS * LANES
-
-# Offsets in the workspace: three tiles, then one number for each lane.
-VALUE = 0
-IMPORTANCE = VALUE + TILE
-LEVEL = IMPORTANCE + TILE
-SUM_W = LEVEL + TILE
+# One number for each lane.
+SUM_W = FIRST_FREE
 SUM_WX = SUM_W + LANES
 MINIMUM = SUM_WX + LANES
 FIRST_MINIMUM = MINIMUM + LANES
@@ -48,87 +50,68 @@ DETERMINANT = SUM_XL + LANES
 SCALE = DETERMINANT + LANES
 OFFSET = SCALE + LANES
 ERROR = OFFSET + LANES
-ROOT_MEAN_SQUARE = ERROR + LANES
-WORKSPACE = ROOT_MEAN_SQUARE + LANES
+WORKSPACE = ERROR + LANES
 
-COUNT = f32(ELEMENTS)
+NO_LEVEL = i32(0)
 
 
 @kernel
-def search(space: NDArray[np.float32], steps: NDArray[np.float32], levels: np.float32, top: np.int32) -> None:
+def search(
+    space: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    levels: int,
+    elements: int,
+    absolute: bool,
+) -> None:
     """Find scale and minimum of each of the 64 sub-blocks at VALUE.
 
     Args:
-        space: the workspace; BEST_SCALE, MINIMUM, BEST_INVERSE and BEST_LEVELS_MINIMUM are the results.
+        space: the workspace with VALUE and IMPORTANCE; BEST_SCALE, MINIMUM, BEST_INVERSE and
+            BEST_LEVELS_MINIMUM are the results.
         steps: numerators of the inverse scales to try, near `levels`.
-        levels: the highest level, 15 or 31.
-        top: MAGIC_BITS + the highest level.
+        levels: the highest level, 3, 15 or 31.
+        elements: of a sub-block, 16 or 32.
+        absolute: measure errors by magnitude instead of square; Q2_K without an imatrix does.
     """
-    measure(space)
-    weigh(space)
-    begin(space, levels)
-    add_first_error(space, top)
+    top = i32(MAGIC_BITS + levels)
+    measure(space, elements)
+    begin(space, f32(levels))
+    add_levels(space, top, elements)
+    add_error(space, elements, absolute)
+    for lane in range(LANES):
+        space[BEST_ERROR + lane] = space[ERROR + lane]
     for step in steps:
         for lane in range(LANES):
             space[INVERSE + lane] = f32(step / f32(space[MAXIMUM + lane] - space[MINIMUM + lane]))
-            space[SUM_L + lane] = ZERO
-            space[SUM_L2 + lane] = ZERO
-            space[SUM_XL + lane] = ZERO
-        add_levels(space, top)
+        add_levels(space, top, elements)
         solve(space)
-        add_error(space)
+        add_error(space, elements, absolute)
         keep_better(space)
     for lane in range(LANES):
-        first = space[FIRST_MINIMUM + lane]
+        first, minimum = space[FIRST_MINIMUM + lane], space[MINIMUM + lane]
+        scale, inverse = space[BEST_SCALE + lane], space[BEST_INVERSE + lane]
         flat = space[MAXIMUM + lane] == first
-        scale, minimum, inverse = (
-            space[BEST_SCALE + lane],
-            space[MINIMUM + lane],
-            space[BEST_INVERSE + lane],
-        )
         space[BEST_SCALE + lane] = ZERO if flat else scale
         space[MINIMUM + lane] = first if flat else minimum
         space[BEST_INVERSE + lane] = ZERO if flat else inverse
 
 
 @kernel
-def measure(space: NDArray[np.float32]) -> None:
-    """Set MINIMUM, MAXIMUM and ROOT_MEAN_SQUARE of each lane."""
+def measure(space: NDArray[np.float32], elements: int) -> None:
+    """Set MINIMUM, MAXIMUM and the sums of IMPORTANCE; ggml begins the sums with the first element."""
     for lane in range(LANES):
-        space[ROOT_MEAN_SQUARE + lane] = ZERO
-        space[MINIMUM + lane] = space[VALUE + lane]
-        space[MAXIMUM + lane] = space[VALUE + lane]
-    for i in range(0, ELEMENTS, UNROLL):
-        for lane in range(LANES):
-            squares = space[ROOT_MEAN_SQUARE + lane]
-            low = space[MINIMUM + lane]
-            high = space[MAXIMUM + lane]
-            for k in range(UNROLL):
-                x = space[VALUE + (i + k) * LANES + lane]
-                squares = f32(squares + f32(x * x))
-                low = x if x < low else low
-                high = x if x > high else high
-            space[ROOT_MEAN_SQUARE + lane] = squares
-            space[MINIMUM + lane] = low
-            space[MAXIMUM + lane] = high
-    for lane in range(LANES):
-        space[ROOT_MEAN_SQUARE + lane] = np.sqrt(f32(space[ROOT_MEAN_SQUARE + lane] / COUNT))
-
-
-@kernel
-def weigh(space: NDArray[np.float32]) -> None:
-    """Set IMPORTANCE = root mean square + |x|, and its sums. ggml begins the sums with the first element."""
-    for lane in range(LANES):
-        x = space[VALUE + lane]
-        w = f32(space[ROOT_MEAN_SQUARE + lane] + abs(x))
-        space[IMPORTANCE + lane] = w
+        x, w = space[VALUE + lane], space[IMPORTANCE + lane]
+        space[MINIMUM + lane] = x
+        space[MAXIMUM + lane] = x
         space[SUM_W + lane] = w
         space[SUM_WX + lane] = f32(w * x)
-    for i in range(1, ELEMENTS):
+    for i in range(1, elements):
+        row = (i & MASK) * LANES
         for lane in range(LANES):
-            x = space[VALUE + i * LANES + lane]
-            w = f32(space[ROOT_MEAN_SQUARE + lane] + abs(x))
-            space[IMPORTANCE + i * LANES + lane] = w
+            x, w = space[VALUE + row + lane], space[IMPORTANCE + row + lane]
+            low, high = space[MINIMUM + lane], space[MAXIMUM + lane]
+            space[MINIMUM + lane] = x if x < low else low
+            space[MAXIMUM + lane] = x if x > high else high
             space[SUM_W + lane] = f32(space[SUM_W + lane] + w)
             space[SUM_WX + lane] = f32(space[SUM_WX + lane] + f32(w * x))
 
@@ -139,38 +122,27 @@ def begin(space: NDArray[np.float32], levels: np.float32) -> None:
     for lane in range(LANES):
         minimum = space[MINIMUM + lane]
         minimum = ZERO if minimum > ZERO else minimum
+        inverse = f32(levels / f32(space[MAXIMUM + lane] - minimum))
+        scale = f32(ONE / inverse)
         space[MINIMUM + lane] = minimum
         space[FIRST_MINIMUM + lane] = minimum
-        inverse = f32(levels / f32(space[MAXIMUM + lane] - minimum))
+        space[BEST_LEVELS_MINIMUM + lane] = minimum
+        space[OFFSET + lane] = minimum
         space[INVERSE + lane] = inverse
         space[BEST_INVERSE + lane] = inverse
-        space[BEST_LEVELS_MINIMUM + lane] = minimum
-        space[BEST_SCALE + lane] = f32(ONE / inverse)
-        space[BEST_ERROR + lane] = ZERO
+        space[BEST_SCALE + lane] = scale
+        space[SCALE + lane] = scale
 
 
 @kernel
-def add_first_error(space: NDArray[np.float32], top: np.int32) -> None:
-    """Add up BEST_ERROR of the first scale."""
-    for i in range(0, ELEMENTS, UNROLL):
-        for lane in range(LANES):
-            minimum = space[MINIMUM + lane]
-            inverse = space[INVERSE + lane]
-            scale = space[BEST_SCALE + lane]
-            error = space[BEST_ERROR + lane]
-            for k in range(UNROLL):
-                x = space[VALUE + (i + k) * LANES + lane]
-                w = space[IMPORTANCE + (i + k) * LANES + lane]
-                level = rounded_level(f32(inverse * f32(x - minimum)), top)
-                difference = f32(f32(f32(scale * level) + minimum) - x)
-                error = f32(error + f32(w * f32(difference * difference)))
-            space[BEST_ERROR + lane] = error
-
-
-@kernel
-def add_levels(space: NDArray[np.float32], top: np.int32) -> None:
+def add_levels(space: NDArray[np.float32], top: np.int32, elements: int) -> None:
     """Set LEVEL for the scale at hand, and add up its sums for the least squares. The hot loop."""
-    for i in range(0, ELEMENTS, UNROLL):
+    for lane in range(LANES):
+        space[SUM_L + lane] = ZERO
+        space[SUM_L2 + lane] = ZERO
+        space[SUM_XL + lane] = ZERO
+    for i in range(0, elements, UNROLL):
+        row = (i & MASK) * LANES
         for lane in range(LANES):
             minimum = space[MINIMUM + lane]
             inverse = space[INVERSE + lane]
@@ -178,10 +150,10 @@ def add_levels(space: NDArray[np.float32], top: np.int32) -> None:
             sum_l2 = space[SUM_L2 + lane]
             sum_xl = space[SUM_XL + lane]
             for k in range(UNROLL):
-                x = space[VALUE + (i + k) * LANES + lane]
-                w = space[IMPORTANCE + (i + k) * LANES + lane]
+                x = space[VALUE + row + k * LANES + lane]
+                w = space[IMPORTANCE + row + k * LANES + lane]
                 level = rounded_level(f32(inverse * f32(x - minimum)), top)
-                space[LEVEL + (i + k) * LANES + lane] = level
+                space[LEVEL + row + k * LANES + lane] = level
                 weighted = f32(w * level)
                 sum_l = f32(sum_l + weighted)
                 sum_l2 = f32(sum_l2 + f32(weighted * level))
@@ -204,23 +176,26 @@ def solve(space: NDArray[np.float32]) -> None:
         space[SCALE + lane] = without if offset > ZERO else scale
         space[OFFSET + lane] = ZERO if offset > ZERO else offset
         space[DETERMINANT + lane] = determinant
-        space[ERROR + lane] = ZERO
 
 
 @kernel
-def add_error(space: NDArray[np.float32]) -> None:
-    """Add up ERROR of SCALE and OFFSET with these levels."""
-    for i in range(0, ELEMENTS, UNROLL):
+def add_error(space: NDArray[np.float32], elements: int, absolute: bool) -> None:
+    """Set ERROR of SCALE and OFFSET with these levels: the sum of w * difference**2, or w * |difference|."""
+    for lane in range(LANES):
+        space[ERROR + lane] = ZERO
+    for i in range(0, elements, UNROLL):
+        row = (i & MASK) * LANES
         for lane in range(LANES):
             scale = space[SCALE + lane]
             offset = space[OFFSET + lane]
             error = space[ERROR + lane]
             for k in range(UNROLL):
-                x = space[VALUE + (i + k) * LANES + lane]
-                w = space[IMPORTANCE + (i + k) * LANES + lane]
-                level = space[LEVEL + (i + k) * LANES + lane]
+                x = space[VALUE + row + k * LANES + lane]
+                w = space[IMPORTANCE + row + k * LANES + lane]
+                level = space[LEVEL + row + k * LANES + lane]
                 difference = f32(f32(f32(scale * level) + offset) - x)
-                error = f32(error + f32(w * f32(difference * difference)))
+                size = abs(difference) if absolute else f32(difference * difference)
+                error = f32(error + f32(w * size))
             space[ERROR + lane] = error
 
 
@@ -241,6 +216,36 @@ def keep_better(space: NDArray[np.float32]) -> None:
         space[BEST_INVERSE + lane] = inverse if better else best_inverse
         space[BEST_LEVELS_MINIMUM + lane] = minimum if better else levels_minimum
         space[MINIMUM + lane] = offset if better else minimum
+
+
+@kernel
+def best_levels(space: NDArray[np.float32], lane: int, highest: np.int32, levels: NDArray[np.uint8]) -> None:
+    """Write the levels of one lane that the search ended with, to places `i * LANES + lane` of `levels`."""
+    inverse, minimum = space[BEST_INVERSE + lane], space[BEST_LEVELS_MINIMUM + lane]
+    for place in range(lane, levels.size, LANES):
+        level = nearest_int(f32(inverse * f32(space[VALUE + place] - minimum)))
+        level = min(max(level, NO_LEVEL), highest)
+        levels[place] = u8(NO_LEVEL if inverse == ZERO else level)
+
+
+@kernel
+def stored_levels(space: NDArray[np.float32], highest: np.int32, levels: NDArray[np.uint8]) -> None:
+    """Write all levels again, now for the scales as they are stored, in SCALE and OFFSET.
+
+    Example: (x + 0.5) / 0.1 → level 7 for x = 0.2. A sub-block whose stored scale is zero keeps the levels
+    that the search ended with.
+    """
+    for i in range(levels.size // LANES):
+        row = (i & MASK) * LANES
+        for lane in range(LANES):
+            x = space[VALUE + row + lane]
+            level = nearest_int(f32(f32(x + space[OFFSET + lane]) / space[SCALE + lane]))
+            level = level if level > NO_LEVEL else NO_LEVEL
+            level = level if level < highest else highest
+            levels[row + lane] = u8(level)
+    for lane in range(LANES):
+        if space[SCALE + lane] == ZERO:
+            best_levels(space, lane, highest, levels)
 
 
 def inverse_scale_steps(levels: int, first: float, step: float, count: int) -> NDArray[np.float32]:

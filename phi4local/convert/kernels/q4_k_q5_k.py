@@ -7,7 +7,8 @@ bits,] 128 bytes of low four bits. A weight is d * scale * level - dmin * minimu
 Worked block: 256 weights that are all 1.0. Each sub-block is flat above zero, so its minimum becomes 0, the
 scale 1/15 with levels 15. d = 1/15 / 63, all scales are 63, dmin and all minimums 0, and all quants are 0xFF.
 
-Source: `quantize_row_q4_K_ref`, `quantize_row_q5_K_ref` in ggml/src/ggml-quants.c of llama.cpp 0c1e57098.
+Source: `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl` and the same of q5_K in ggml/src/ggml-quants.c of
+llama.cpp 0c1e57098.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 
 from phi4local.convert.kernels import minimum_search as place
 from phi4local.convert.kernels.arithmetic import (
-    MAGIC_BITS,
     ZERO,
+    entry,
     f32,
     half_bits,
     half_value,
@@ -28,20 +29,23 @@ from phi4local.convert.kernels.arithmetic import (
     nearest_int,
     u8,
 )
-from phi4local.convert.kernels.minimum_search import inverse_scale_steps, search
-from phi4local.convert.kernels.tiles import LANES, widen, workspace
+from phi4local.convert.kernels.importance import measure_super_blocks, weigh_columns
+from phi4local.convert.kernels.minimum_search import inverse_scale_steps, search, stored_levels
+from phi4local.convert.kernels.scale_search import positive_scale
+from phi4local.convert.kernels.tiles import IMPORTANCE, LANES, TILE, VALUE, transpose, widen, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUPER_BLOCKS = LANES // 8
-ELEMENTS = place.ELEMENTS
-VALUE, SCALE, OFFSET = place.VALUE, place.SCALE, place.OFFSET
+ELEMENTS = 32
+SCALE, OFFSET, SUM_W = place.SCALE, place.OFFSET, place.SUM_W
 BEST_SCALE, MINIMUM = place.BEST_SCALE, place.MINIMUM
-BEST_INVERSE, BEST_LEVELS_MINIMUM = place.BEST_INVERSE, place.BEST_LEVELS_MINIMUM
-TILE = place.TILE
-WORKSPACE = place.WORKSPACE
-NO_LEVEL = i32(0)
+ROOT_MEAN_SQUARE = place.WORKSPACE
+NEGATED = ROOT_MEAN_SQUARE + LANES
+WORKSPACE = NEGATED + LANES
+COUNT = f32(ELEMENTS)
+TWO, SUPER_BLOCK = f32(2), f32(256)
 SIX_BITS = f32(63)
 WORDS = LANES // 8
 """Eight levels of neighbouring lanes, one byte each, are handled as one little-endian word."""
@@ -50,6 +54,27 @@ LOW_BITS_OF_EACH = np.uint64(0x0F0F0F0F0F0F0F0F)
 LOWEST_BIT_OF_EACH = np.uint64(0x0101010101010101)
 GATHER = np.uint64(0x0102040810204080)
 STEPS = {"Q4_K": inverse_scale_steps(15, -1.0, 0.1, 21), "Q5_K": inverse_scale_steps(31, -0.5, 0.1, 16)}
+WEIGHTED_STEPS = {
+    "Q4_K": inverse_scale_steps(15, -0.9, 0.05, 37),
+    "Q5_K": inverse_scale_steps(31, -0.9, 0.05, 37),
+}
+
+
+@kernel
+def add_root_mean_square(space: NDArray[np.float32]) -> None:
+    """Set IMPORTANCE = root mean square of the sub-block + |x|: what matters without an imatrix."""
+    for lane in range(LANES):
+        space[ROOT_MEAN_SQUARE + lane] = ZERO
+    for i in range(ELEMENTS):
+        for lane in range(LANES):
+            x = space[VALUE + i * LANES + lane]
+            space[ROOT_MEAN_SQUARE + lane] = f32(space[ROOT_MEAN_SQUARE + lane] + f32(x * x))
+    for lane in range(LANES):
+        space[ROOT_MEAN_SQUARE + lane] = np.sqrt(f32(space[ROOT_MEAN_SQUARE + lane] / COUNT))
+    for i in range(ELEMENTS):
+        for lane in range(LANES):
+            x = space[VALUE + i * LANES + lane]
+            space[IMPORTANCE + i * LANES + lane] = f32(space[ROOT_MEAN_SQUARE + lane] + abs(x))
 
 
 @kernel
@@ -59,60 +84,75 @@ def six_bits(value: np.float32, scale: np.float32) -> np.uint8:
 
 
 @kernel
-def write_scales(
-    space: NDArray[np.float32], block: int, sixes: NDArray[np.uint8], head: NDArray[np.uint8]
-) -> None:
-    """Write d, dmin and the 12 bytes of one super-block, and set SCALE and OFFSET to what they now stand for.
+def round_scales(
+    space: NDArray[np.float32], first: int, sixes: NDArray[np.uint8]
+) -> tuple[np.float32, np.float32]:
+    """Set `sixes` to eight scales and eight minimums of lanes `first`...; return d and dmin.
 
-    Scales 0-3 take the low six bits of bytes 0-3; scales 4-7 have their low four bits in bytes 8-11 and
-    their upper two in the tops of bytes 0-3. The same for minimums with bytes 4-7: 8 x 12 bits in 12 bytes.
-    `sixes` is scratch for eight scales and eight minimums.
+    The largest becomes 63. Example: scales 0.63 and 0.3 → d = 0.01 and 63, 30.
     """
     largest_scale, largest_minimum = ZERO, ZERO
-    first = block * 8
     for j in range(8):
         scale, minimum = space[BEST_SCALE + first + j], f32(-space[MINIMUM + first + j])
         largest_scale = scale if scale > largest_scale else largest_scale
         largest_minimum = minimum if minimum > largest_minimum else largest_minimum
     by_scale = f32(SIX_BITS / largest_scale) if largest_scale > ZERO else ZERO
     by_minimum = f32(SIX_BITS / largest_minimum) if largest_minimum > ZERO else ZERO
-    d = half_bits(f32(largest_scale / SIX_BITS))
-    dmin = half_bits(f32(largest_minimum / SIX_BITS))
-    d_value, dmin_value = half_value(d), half_value(dmin)
     for j in range(8):
         sixes[j] = six_bits(space[BEST_SCALE + first + j], by_scale)
         sixes[8 + j] = six_bits(f32(-space[MINIMUM + first + j]), by_minimum)
-        space[SCALE + first + j] = f32(d_value * f32(sixes[j]))
-        space[OFFSET + first + j] = f32(dmin_value * f32(sixes[8 + j]))
+    return f32(largest_scale / SIX_BITS), f32(largest_minimum / SIX_BITS)
+
+
+@kernel
+def search_scales(
+    space: NDArray[np.float32], first: int, bits: int, sixes: NDArray[np.uint8]
+) -> tuple[np.float32, np.float32]:
+    """Do what `round_scales` does, with an imatrix: by a search over the sums of importance."""
+    minimums = space[NEGATED : NEGATED + 8]
+    for j in range(8):
+        minimums[j] = f32(-space[MINIMUM + first + j])
+    weights = space[SUM_W + first : SUM_W + first + 8]
+    scale = positive_scale(space[BEST_SCALE + first : BEST_SCALE + first + 8], weights, 63, sixes[:8])
+    minimum = positive_scale(minimums, weights, 63, sixes[8:16])
+    if bits == 5:
+        for j in range(16):
+            sixes[j] = min(u8(63), sixes[j])
+    return scale, minimum
+
+
+@kernel
+def write_scales(
+    space: NDArray[np.float32],
+    first: int,
+    scales: tuple[np.float32, np.float32],
+    sixes: NDArray[np.uint8],
+    head: NDArray[np.uint8],
+) -> None:
+    """Write d, dmin and the 12 bytes of one super-block, and set SCALE and OFFSET to what they now stand for.
+
+    Scales 0-3 take the low six bits of bytes 0-3; scales 4-7 have their low four bits in bytes 8-11 and
+    their upper two in the tops of bytes 0-3. The same for minimums with bytes 4-7: 8 x 12 bits in 12 bytes.
+    They are read back, because a number above 63 (a scale below zero, wrapped around) spills over.
+    """
+    d, dmin = half_bits(scales[0]), half_bits(scales[1])
+    d_value, dmin_value = half_value(d), half_value(dmin)
     head[0], head[1] = u8(d & 255), u8(d >> 8)
     head[2], head[3] = u8(dmin & 255), u8(dmin >> 8)
     for j in range(4):
         head[4 + j] = sixes[j] | u8((sixes[j + 4] >> 4) << 6)
         head[8 + j] = sixes[8 + j] | u8((sixes[j + 12] >> 4) << 6)
         head[12 + j] = (sixes[j + 4] & 15) | u8((sixes[j + 12] & 15) << 4)
-
-
-@kernel
-def write_levels(space: NDArray[np.float32], levels: NDArray[np.uint8], top: np.int32) -> None:
-    """Set the levels again, now for the stored scales. Example: (x + 0.5) / 0.1 → level 7 for x = 0.2.
-
-    A sub-block whose stored scale is zero keeps the levels that the search ended with.
-    """
-    for i in range(ELEMENTS):
-        for lane in range(LANES):
-            x = space[VALUE + i * LANES + lane]
-            level = nearest_int(f32(f32(x + space[OFFSET + lane]) / space[SCALE + lane]))
-            level = level if level > NO_LEVEL else NO_LEVEL
-            level = level if level < top else top
-            levels[i * LANES + lane] = u8(level)
-    for lane in range(LANES):
-        if space[SCALE + lane] == ZERO:
-            inverse = space[BEST_INVERSE + lane]
-            minimum = space[BEST_LEVELS_MINIMUM + lane]
-            for i in range(ELEMENTS):
-                level = nearest_int(f32(inverse * f32(space[VALUE + i * LANES + lane] - minimum)))
-                level = min(max(level, NO_LEVEL), top)
-                levels[i * LANES + lane] = u8(NO_LEVEL if inverse == ZERO else level)
+    for j in range(4):
+        scale, minimum = head[4 + j], head[8 + j]
+        space[SCALE + first + j] = f32(d_value * f32(scale & 63))
+        space[OFFSET + first + j] = f32(dmin_value * f32(minimum & 63))
+        scale, minimum = (
+            (head[12 + j] & 15) | u8((scale >> 6) << 4),
+            (head[12 + j] >> 4) | u8((minimum >> 6) << 4),
+        )
+        space[SCALE + first + 4 + j] = f32(d_value * f32(scale))
+        space[OFFSET + first + 4 + j] = f32(dmin_value * f32(minimum))
 
 
 @kernel
@@ -141,13 +181,23 @@ def write_low_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uin
 
 @kernel
 def store_tile(
-    space: NDArray[np.float32], levels: NDArray[np.uint8], bits: int, blocks: int, target: NDArray[np.uint8]
+    space: NDArray[np.float32],
+    levels: NDArray[np.uint8],
+    bits: int,
+    weighted: bool,
+    target: NDArray[np.uint8],
 ) -> None:
-    """Write the first `blocks` of a searched tile."""
-    size = target.size // blocks
+    """Write the first blocks of a searched tile, as many as `target` holds."""
+    size = 144 if bits == 4 else 176
+    blocks = target.size // size
+    sixes = levels[TILE:]
     for block in range(blocks):
-        write_scales(space, block, levels[TILE:], target[block * size : block * size + 16])
-    write_levels(space, levels, i32((1 << bits) - 1))
+        if weighted:
+            scales = search_scales(space, block * 8, bits, sixes)
+        else:
+            scales = round_scales(space, block * 8, sixes)
+        write_scales(space, block * 8, scales, sixes, target[block * size : block * size + 16])
+    stored_levels(space, i32((1 << bits) - 1), levels[:TILE])
     words = levels[:TILE].view(np.uint64)
     for block in range(blocks):
         rest = target[block * size + 16 : (block + 1) * size]
@@ -158,36 +208,38 @@ def store_tile(
             write_low_bits(words, block, rest)
 
 
-@kernel
+@entry
 def quantize(
-    source: NDArray[np.uint16], kind: int, bits: int, steps: NDArray[np.float32], target: NDArray[np.uint8]
+    source: NDArray[np.uint16],
+    kind: int,
+    bits: int,
+    steps: NDArray[np.float32],
+    columns: NDArray[np.float32],
+    target: NDArray[np.uint8],
 ) -> None:
     """Store whole blocks.
 
     Args:
-        source: bits of bf16 or f16 numbers, or float32 numbers, (blocks * 256,).
+        source: bits of the numbers of whole rows.
         kind: BF16, F16 or F32.
         bits: 4 or 5.
-        steps: `STEPS` of the type.
+        steps: `STEPS` of the type, or `WEIGHTED_STEPS` with an imatrix.
+        columns: the imatrix's numbers, (elements of a row,), or none.
         target: (blocks * 144,), or 176 for five bits.
     """
     space = workspace(WORKSPACE)
     natural = np.empty(TILE, np.float32)
-    levels = np.empty(TILE + 16, np.uint8)  # and write_scales' scratch
+    levels = np.empty(TILE + 16, np.uint8)  # and eight scales and minimums
     size = 144 if bits == 4 else 176
-    highest = i32((1 << bits) - 1)
-    blocks = source.size // 256
+    blocks = target.size // size
     for first in range(0, blocks, SUPER_BLOCKS):
         last = min(first + SUPER_BLOCKS, blocks)
-        widen(source[first * 256 : last * 256], kind, natural)
-        transpose(natural, space)
-        search(space, steps, f32(highest), i32(MAGIC_BITS + highest))
-        store_tile(space, levels, bits, last - first, target[first * size : last * size])
-
-
-@kernel
-def transpose(natural: NDArray[np.float32], space: NDArray[np.float32]) -> None:
-    """Put weight `i` of sub-block `lane` to place `i * LANES + lane`: weight 33 is element 1 of lane 1."""
-    for i in range(ELEMENTS):
-        for lane in range(LANES):
-            space[VALUE + i * LANES + lane] = natural[lane * ELEMENTS + i]
+        widen(source, kind, first * 256, (last - first) * 256, natural)
+        transpose(natural, ELEMENTS, space[VALUE : VALUE + TILE])
+        if columns.size:
+            measure_super_blocks(natural, TWO, SUPER_BLOCK, space)
+            weigh_columns(columns, first * 256, ELEMENTS, space)
+        else:
+            add_root_mean_square(space)
+        search(space, steps, (1 << bits) - 1, ELEMENTS, False)
+        store_tile(space, levels, bits, columns.size > 0, target[first * size : last * size])

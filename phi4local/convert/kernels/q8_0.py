@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phi4local.convert.kernels.arithmetic import ONE, ZERO, f32, half_bits, i32, kernel, u8
+from phi4local.convert.kernels.arithmetic import ONE, ZERO, entry, f32, half_bits, i32, kernel, u8
 from phi4local.convert.kernels.tiles import LANES, widen, workspace
 
 if TYPE_CHECKING:
@@ -56,20 +56,20 @@ def add_levels(block: NDArray[np.float32], inverse: np.float32, target: NDArray[
         target[i] = u8(i32(i32(whole + up) - down))
 
 
-@kernel
+@entry
 def quantize(source: NDArray[np.uint16], kind: int, target: NDArray[np.uint8]) -> None:
     """Store whole blocks.
 
     Args:
-        source: bits of bf16 or f16 numbers, or float32 numbers, (blocks * 32,).
+        source: bits of the numbers of whole blocks.
         kind: BF16, F16 or F32.
         target: (blocks * 34,).
     """
     natural = workspace(BLOCKS * ELEMENTS)
-    blocks = source.size // ELEMENTS
+    blocks = target.size // BLOCK_BYTES
     for first in range(0, blocks, BLOCKS):
         last = min(first + BLOCKS, blocks)
-        widen(source[first * ELEMENTS : last * ELEMENTS], kind, natural)
+        widen(source, kind, first * ELEMENTS, (last - first) * ELEMENTS, natural)
         for block in range(last - first):
             values = natural[block * ELEMENTS : (block + 1) * ELEMENTS]
             scale = f32(measure(values) / LEVELS)

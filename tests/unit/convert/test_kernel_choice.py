@@ -50,7 +50,7 @@ def test_auto_compiles_for_a_large_model_only(empty_cache):
 def test_auto_takes_compiled_kernels_for_less(empty_cache):
     weights = {Work("BF16", "Q4_K"): 60_000_000}
     assert choose("auto", weights, 1).numba == frozenset()
-    cache.remember_compiled("Q4_K-BF16")
+    cache.remember_compiled("q4_k_q5_k")
     assert choose("auto", weights, 1).numba == set(weights)
     assert choose("auto", NANO, 2).numba == frozenset()
 
@@ -59,6 +59,21 @@ def test_auto_takes_compiled_kernels_for_less(empty_cache):
 def test_a_kernel_for_few_weights_is_not_compiled(empty_cache):
     weights = {Work("BF16", "Q4_K"): 10**10, Work("F32", "Q6_K"): 1000}
     assert choose("auto", weights, 2).numba == {Work("BF16", "Q4_K")}
+
+
+@needs_numba
+def test_types_of_one_family_share_the_cost_of_compiling(empty_cache):
+    both = {Work("BF16", "Q4_K"): 70_000_000, Work("F16", "Q5_K"): 70_000_000}
+    for work, count in both.items():
+        assert choose("auto", {work: count}, 1).numba == frozenset()
+    assert choose("auto", both, 1).numba == set(both)
+
+
+@needs_numba
+def test_old_types_are_searched_with_column_weights_only(empty_cache):
+    plain, weighted = Work("BF16", "Q4_1"), Work("BF16", "Q4_1", weighted=True)
+    assert choose("numba", {plain: 10**9, weighted: 10**9}, 1).numba == {weighted}
+    assert choose("auto", {plain: 10**9, weighted: 10**9}, 1).numba == {weighted}
 
 
 @needs_numba
@@ -108,7 +123,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
     try:
         assert cache.writable_folder() is None
         assert not cache.is_compiled("Q4_K-BF16")
-        cache.remember_compiled("Q4_K-BF16")
+        cache.remember_compiled("q4_k_q5_k")
     finally:
         cache.code_folder.cache_clear()
 
