@@ -4,42 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phi4local.convert.kernels.choice import SPEEDS
+from phi4local.convert.kernels.speeds import ggml_speed, kernel_speed
 from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from phi4local.convert.kernels import Choice, Work
-
-GGML_SPEEDS = {
-    "F32": (3800, 3800),
-    "F16": (590, 590),
-    "BF16": (2500, 2500),
-    "Q4_0": (930, 38),
-    "Q4_1": (970, 5.7),
-    "Q5_0": (450, 37),
-    "Q5_1": (590, 5.8),
-    "Q8_0": (300, 300),
-    "Q2_K": (11, 5.8),
-    "Q3_K": (88, 27),
-    "Q4_K": (15, 6.9),
-    "Q5_K": (18, 6.8),
-    "Q6_K": (36, 34),
-    "IQ4_NL": (4.1, 3.7),
-    "IQ4_XS": (5.3, 5.4),
-    "IQ3_XXS": (2.0, 2.0),
-    "IQ3_S": (2.5, 1.7),
-    "IQ2_XXS": (1.7, 1.7),
-    "IQ2_XS": (0.85, 0.85),
-    "IQ2_S": (1.5, 1.5),
-    "IQ1_S": (4.2, 4.2),
-    "IQ1_M": (3.5, 4.6),
-    "TQ1_0": (330, 330),
-    "TQ2_0": (330, 330),
-    "MXFP4": (200, 200),
-}
-"""Million weights a second and thread of ggml without and with column weights (x86-64, AVX2, 3 GHz)."""
 
 DEFAULT_MEMORY_BYTES = 2**30
 # Python and numpy 60 MB, 200,000 tokens and merges 160 MB, Numba's compiler 150 MB.
@@ -70,7 +41,7 @@ def chunk_elements(memory_bytes: int, threads: int, work: Iterable[Work]) -> int
             f"is {memory_bytes / 2**20:,.0f} MiB; {threads} threads need {least / 2**20:,.0f} MiB",
             hint="give more, or use fewer `--threads`",
         )
-    slowest = min((_ggml_speed(kind) for kind in work), default=1e6)
+    slowest = min((ggml_speed(kind.target, weighted=kind.weighted) for kind in work), default=1e6)
     return min(room, int(slowest * 1e6 * _LONGEST_CHUNK_SECONDS))
 
 
@@ -82,10 +53,6 @@ def seconds(weights: Mapping[Work, int], choice: Choice, threads: int) -> float:
     total = 0.0
     for work, count in weights.items():
         if work.source != work.target:
-            speed = SPEEDS[work.target][1] if work in choice.numba else _ggml_speed(work)
-            total += count / 1e6 / speed
+            speed = kernel_speed if work in choice.numba else ggml_speed
+            total += count / 1e6 / speed(work.target, weighted=work.weighted)
     return total / threads
-
-
-def _ggml_speed(work: Work) -> float:
-    return GGML_SPEEDS[work.target][work.weighted]

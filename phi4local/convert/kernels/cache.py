@@ -55,7 +55,7 @@ def writable_folder() -> Path | None:
 
 
 def is_compiled(family: str) -> bool:
-    """Return whether the kernel of `family`, such as `iq4`, was compiled before and kept where we may read it."""
+    """Return whether the kernel of `family`, such as `iq4`, was compiled and kept where we may read it."""
     try:
         return (code_folder() / f"{family}.compiled").is_file()
     except OSError:

@@ -8,37 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi4local.convert.kernels import cache
+from phi4local.convert.kernels.speeds import ggml_speed, kernel_speed
 from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KERNELS = ("auto", "numba", "ggml")
-
-SPEEDS = {
-    ("Q2_K", False): (17.0, 110.0),
-    ("Q3_K", False): (80.0, 230.0),
-    ("Q4_K", False): (15.0, 115.0),
-    ("Q5_K", False): (18.0, 135.0),
-    ("Q6_K", False): (35.0, 210.0),
-    ("IQ4_NL", False): (5.2, 65.0),
-    ("IQ4_XS", False): (5.2, 65.0),
-    ("Q8_0", False): (200.0, 600.0),
-    ("Q2_K", True): (7.5, 50.0),
-    ("Q3_K", True): (27.0, 100.0),
-    ("Q4_K", True): (8.6, 55.0),
-    ("Q5_K", True): (8.5, 55.0),
-    ("Q6_K", True): (33.0, 170.0),
-    ("IQ4_NL", True): (5.0, 60.0),
-    ("IQ4_XS", True): (4.8, 60.0),
-    ("Q4_0", True): (37.0, 100.0),
-    ("Q4_1", True): (8.4, 50.0),
-    ("Q5_0", True): (36.0, 100.0),
-    ("Q5_1", True): (8.6, 50.0),
-    ("Q8_0", True): (200.0, 600.0),
-}
-"""(Type, with column weights): million weights a second and thread of ggml, and of the kernel in AVX2 code
-(benchmarks/results). What is not here ggml stores faster than a disk delivers."""
 
 FAMILIES = {
     "q4_k_q5_k": ("Q4_K", "Q5_K"),
@@ -49,8 +25,8 @@ FAMILIES = {
 
 LOADING_SECONDS = 0.6
 COMPILING_SECONDS = 6.0
-"""Measured for one family, for all source types, with and without column weights; LOADING_SECONDS are all that is
-spent once it is in the cache."""
+"""Measured for one family, for all source types, with and without column weights. From the cache it takes
+LOADING_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +79,7 @@ def choose(wanted: str, weights: Mapping[Work, int], threads: int) -> Choice:
     """
     if wanted not in KERNELS:
         raise InvalidSettingError("kernels", f"is {wanted!r}", hint=f"choose one of {', '.join(KERNELS)}")
-    known = frozenset(work for work in weights if (work.target, work.weighted) in SPEEDS)
+    known = frozenset(work for work in weights if kernel_speed(work.target, weighted=work.weighted))
     if wanted == "ggml" or not known:
         return Choice(frozenset())
     installed = numba_is_installed()
@@ -137,7 +113,8 @@ def _gains(weights: Mapping[Work, int], threads: int, installed: bool) -> dict[s
 
 def saved_seconds(work: Work, weights: int, threads: int) -> float:
     """Return the wall-clock time that the kernel saves. Example: 150 million Q4_K in one thread → 8.7."""
-    ggml, numba = SPEEDS[work.target, work.weighted]
+    ggml = ggml_speed(work.target, weighted=work.weighted)
+    numba = kernel_speed(work.target, weighted=work.weighted)
     return weights / 1e6 * (1 / ggml - 1 / numba) / threads
 
 
