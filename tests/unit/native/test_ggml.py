@@ -17,6 +17,7 @@ from phi4local.gguf import tensor_types
 from phi4local.native import ggml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -37,7 +38,7 @@ def test_the_table_is_ggmls() -> None:
         assert library.ggml_type_name(known.id).decode().upper() == name
         assert library.ggml_blck_size(known.id) == known.block_elements
         assert library.ggml_type_size(known.id) == known.block_bytes
-        assert not library.ggml_quantize_requires_imatrix(known.id)
+        assert library.ggml_quantize_requires_imatrix(known.id) == (name in ggml.NEEDS_COLUMN_WEIGHTS)
         assert gguf.GGMLQuantizationType[name] == known.id
         block = (known.block_elements, known.block_bytes)
         assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]] == block
@@ -53,10 +54,20 @@ def test_blocks_equal_those_of_the_gguf_package(name: str) -> None:
     assert np.array_equal(ggml.quantize_rows(name, rows), expected.view(np.uint8))
 
 
-@pytest.mark.parametrize("name", ggml.TENSOR_TYPES)
+def of_types(names: Iterable[str]) -> list[object]:
+    """Names as parameters; types whose tables take seconds to build come with `--full`."""
+    return [pytest.param(name, marks=[pytest.mark.full] * (name in ggml.HAVE_TABLES)) for name in names]
+
+
+def all_alike(name: str, count: int) -> np.ndarray | None:
+    """Column weights that say nothing, for types that do not go without."""
+    return np.ones(count, np.float32) if name in ggml.NEEDS_COLUMN_WEIGHTS else None
+
+
+@pytest.mark.parametrize("name", of_types(ggml.TENSOR_TYPES))
 def test_dequantized_rows_are_near(name: str) -> None:
     rows = np.random.default_rng(2).standard_normal((5, 512), dtype=np.float32)
-    stored = ggml.quantize_rows(name, rows)
+    stored = ggml.quantize_rows(name, rows, all_alike(name, 512))
     assert stored.shape == (5, ggml.row_size_bytes(name, 512))
     values = gguf.dequantize(stored, gguf.GGMLQuantizationType[name])
     bits = 8 * ggml.TENSOR_TYPES[name].block_bytes / ggml.TENSOR_TYPES[name].block_elements
@@ -70,10 +81,10 @@ def test_rows_are_independent() -> None:
     assert np.array_equal(whole, np.concatenate(parts))
 
 
-QUANTIZED = [name for name, kind in ggml.TENSOR_TYPES.items() if kind.block_elements > 1]
+WEIGH_NOTHING = {"F32", "F16", "BF16", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"}
 
 
-@pytest.mark.parametrize("name", [name for name in QUANTIZED if name != "Q8_0"])
+@pytest.mark.parametrize("name", of_types(name for name in ggml.TENSOR_TYPES if name not in WEIGH_NOTHING))
 def test_column_weights_move_the_error_to_columns_that_matter_less(name: str) -> None:
     draw = np.random.default_rng(4)
     rows = draw.standard_normal((64, 512), dtype=np.float32)
@@ -81,15 +92,15 @@ def test_column_weights_move_the_error_to_columns_that_matter_less(name: str) ->
     kind = gguf.GGMLQuantizationType[name]
     errors = [
         (np.square(gguf.dequantize(ggml.quantize_rows(name, rows, given), kind) - rows) * weights).sum()
-        for given in (None, weights)
+        for given in (all_alike(name, 512), weights)
     ]
     assert errors[1] < errors[0] * 0.9
 
 
-@pytest.mark.parametrize("name", ["Q8_0", "BF16", "F32"])
+@pytest.mark.parametrize("name", sorted(WEIGH_NOTHING))
 def test_types_without_a_search_ignore_column_weights(name: str) -> None:
-    rows = np.random.default_rng(5).standard_normal((3, 64), dtype=np.float32)
-    weights = np.arange(64, dtype=np.float32)
+    rows = np.random.default_rng(5).standard_normal((3, 256), dtype=np.float32)
+    weights = np.arange(256, dtype=np.float32)
     assert np.array_equal(ggml.quantize_rows(name, rows, weights), ggml.quantize_rows(name, rows))
 
 
@@ -139,7 +150,7 @@ def test_rows_that_do_not_fit(name: str, elements: int) -> None:
     ],
 )
 def test_arrays_that_ggml_would_abort_on(name: str, rows: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"expected contiguous|blocks|no tensor type"):
+    with pytest.raises(ValueError, match=r"expected contiguous|blocks|no tensor type|column weights"):
         ggml.quantize_rows(name, rows)
 
 
