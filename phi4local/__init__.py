@@ -65,6 +65,7 @@ def pipeline(
     *,
     device_map: str | int | None = None,
     model_kwargs: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
     **options: Any,  # noqa: ANN401 - as in transformers
 ) -> TextGenerationPipeline:
     """Open a model behind the call of transformers' pipeline, as Phi-4's model card uses it.
@@ -75,6 +76,7 @@ def pipeline(
         device_map: "auto" uses a GPU where there is one, "cpu" none, "cuda" and "mps" put everything on it.
         model_kwargs: `torch_dtype` (or `dtype`): "auto" takes the model's usual quantization, "float32",
             "bfloat16" and "float16" that of the name.
+        batch_size: how many inputs of a list are computed together; each needs a KV cache of its own.
         options: what every call shall take, such as `max_new_tokens`.
 
     Example::
@@ -91,7 +93,9 @@ def pipeline(
     """
     from phi4local.runtime.pipeline import make_pipeline
 
-    return make_pipeline(task, model, device_map=device_map, model_kwargs=model_kwargs, **options)
+    return make_pipeline(
+        task, model, device_map=device_map, model_kwargs=model_kwargs, batch_size=batch_size, **options
+    )
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

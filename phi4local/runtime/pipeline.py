@@ -173,6 +173,7 @@ def make_pipeline(
     *,
     device_map: str | int | None = None,
     model_kwargs: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
     **options: Any,  # noqa: ANN401 - as in transformers
 ) -> TextGenerationPipeline:
     """Open a model for `TextGenerationPipeline`; see `phi4local.pipeline`."""
@@ -193,10 +194,14 @@ def make_pipeline(
             "is not known to this pipeline",
             hint="known in model_kwargs: torch_dtype, dtype, device_map",
         )
-    layers = LoadSettings(gpu_layers=_gpu_layers(device))
+    settings = LoadSettings(gpu_layers=_gpu_layers(device), parallel=batch_size)
     if isinstance(model, LanguageModel):
+        if settings != LoadSettings() or str(dtype) != "auto":
+            raise InvalidSettingError(
+                "model", "is open already", hint="say how to load it where it is loaded"
+            )
         return TextGenerationPipeline(model, options)
-    return TextGenerationPipeline(load_model(_name_with(model, str(dtype)), layers), options)
+    return TextGenerationPipeline(load_model(_name_with(model, str(dtype)), settings), options)
 
 
 def _gpu_layers(device: Any) -> int | None:  # noqa: ANN401

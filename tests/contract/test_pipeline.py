@@ -66,6 +66,14 @@ def test_no_inputs_give_no_outputs(pipeline):
     assert pipeline([]) == []
 
 
+@pytest.mark.usefixtures("native_library")
+def test_a_batch_gives_what_its_inputs_give_alone(pipeline):
+    texts = [case["inputs"] for case in CASES if isinstance(case["inputs"], str)] + ["One day", "Pip the fox"]
+    with phi4local.pipeline("text-generation", model="phi4-nano:F32", batch_size=3) as batched:
+        assert batched.model.facts.settings.parallel == 3
+        assert batched(texts, max_new_tokens=12) == [pipeline(text, max_new_tokens=12) for text in texts]
+
+
 def test_messages_may_be_messages(pipeline):
     (output,) = pipeline([phi4local.Message("user", "What is 3 plus 4?")], max_new_tokens=20)
     assert output["generated_text"][-1] == {"role": "assistant", "content": "3 plus 4 is 7."}
@@ -130,6 +138,12 @@ def test_an_input_that_fails_leaves_nothing_running(pipeline):
 def test_a_pipeline_that_it_cannot_make_is_refused_before_anything_is_loaded(task, arguments, named):
     with pytest.raises(InvalidSettingError, match=named):
         phi4local.pipeline(task, **{"model": "phi4-nano", **arguments})
+
+
+def test_an_open_model_cannot_be_loaded_otherwise(pipeline):
+    for loading in ({"batch_size": 2}, {"device_map": "cpu"}, {"torch_dtype": "float32"}):
+        with pytest.raises(InvalidSettingError, match="open already"):
+            phi4local.pipeline("text-generation", model=pipeline.model, **loading)
 
 
 @pytest.mark.usefixtures("native_library")
