@@ -41,6 +41,7 @@ class Size:
     original_context: int = 0  # with another context than this one, positions are stretched by LongRoPE
     sliding_window: int | None = None
     vocabulary_tokens: int = 0  # more rows of the embedding than there are tokens; the rest have no text
+    spread: float = 0.02  # of the weights; with 0.2 attention is as peaked as in a trained model
 
     @property
     def rotary_pairs(self) -> int:
@@ -61,7 +62,10 @@ def write_random_checkpoint(
     tokens = max(size.vocabulary_tokens, _write_vocabulary(folder, size.vocabulary))
     write_json(folder / "config.json", config(size, tokens))
     generator = np.random.default_rng(seed)
-    weights = {name: stored(_values(generator, shape), dtype) for name, shape in shapes(size, tokens).items()}
+    weights = {
+        name: stored(_values(generator, shape, size.spread), dtype)
+        for name, shape in shapes(size, tokens).items()
+    }
     write_weights(folder, weights, dtype, shards)
     return folder
 
@@ -183,11 +187,11 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _values(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _values(generator: np.random.Generator, shape: tuple[int, ...], spread: float) -> np.ndarray:
     values = generator.standard_normal(shape, dtype=np.float32)
     if len(shape) == 1:
         return 1 + 0.1 * values
-    values *= 0.02
+    values *= np.float32(spread)
     flat = values.reshape(-1)
     flat[generator.integers(0, flat.size, max(1, flat.size // 5000))] *= 12
     return values
