@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 KNOWN = {
     "general.name": "the folder's name as it is; llama.cpp's converter makes words of it",
+    "general.basename": "left out: llama.cpp's converter guesses it from the folder's name",
+    "general.version": "left out, as general.basename",
+    "general.finetune": "left out, as general.basename",
     "general.size_label": "left out: it follows from the tensors",
     "tokenizer.ggml.eot_token_id": "llama.cpp's converter leaves it to the loader, which guesses",
     "phi4local.repairs": "what was repaired, and why",

@@ -22,6 +22,9 @@ CL100K = (
 )
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|dummy_85|>")
 WORDS = ("Ġthe", "Ġand", "Ġof", "hello", "Ġworld", "system", "user", "assistant", "123", "Ġyou", "ing")
+_GPT2 = {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False}
+PHI_4_CONFIG = {**_GPT2, "bos_token": "<|endoftext|>", "eos_token": "<|im_end|>", "pad_token": "<|dummy_85|>"}
+MINI_CONFIG = {**_GPT2, **dict.fromkeys(("bos_token", "eos_token", "pad_token"), "<|endoftext|>")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,7 @@ class Size:
     layers: int = 2
     heads: int = 4
     kv_heads: int = 2
-    vocabulary: str = "small"  # "nano", the 8,192 tokens of models/phi4-nano; "sentencepiece", Phi-3's kind
+    vocabulary: str = "small"  # "nano", models/phi4-nano's; "sentencepiece"; "phi-4", "phi-4-mini"
     context: int = 512
     tied: bool = False
     layout: str = "phi3"  # or "llama": q, k, v, gate and up are tensors of their own
@@ -203,6 +206,14 @@ def _write_vocabulary(folder: Path, vocabulary: str) -> int:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copyfile(NANO / name, folder / name)
         return 8192
+    if vocabulary.startswith("phi-4"):
+        from tests import real_vocabularies
+
+        mini = vocabulary == "phi-4-mini"
+        whole = real_vocabularies.phi_4_mini_tokenizer() if mini else real_vocabularies.phi_4_tokenizer()
+        write_json(folder / "tokenizer.json", whole)
+        write_json(folder / "tokenizer_config.json", MINI_CONFIG if mini else PHI_4_CONFIG)
+        return 200_064 if mini else 100_352
     if vocabulary == "sentencepiece":
         from tests import sentencepiece_checkpoint as phi3
 
@@ -222,7 +233,7 @@ def _write_vocabulary(folder: Path, vocabulary: str) -> int:
 
 def small_tokenizer() -> dict[str, Any]:
     """Return a tokenizer.json with all bytes, some words and Phi-4's special tokens, about 320 in all."""
-    vocabulary = dict.fromkeys(_byte_letters())
+    vocabulary = dict.fromkeys(sorted(byte_letters()))
     merges: list[list[str]] = []
     for word in WORDS:
         for end in range(1, len(word)):
@@ -261,8 +272,8 @@ def small_tokenizer() -> dict[str, Any]:
     }
 
 
-def _byte_letters() -> list[str]:
-    """Return the letter that byte-level BPE writes for each byte, GPT-2's table."""
+def byte_letters() -> list[str]:
+    """Return the letter that byte-level BPE writes for each byte, GPT-2's table. Example: byte 32 is `Ġ`."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(others))]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]

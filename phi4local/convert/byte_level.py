@@ -15,6 +15,7 @@ from phi4local.convert.tokens import (
     UNUSED,
     USER_DEFINED,
     AddedToken,
+    check_ids,
     pairs,
     place,
     without_holes,
@@ -95,7 +96,9 @@ def tokens_and_types(
     types = [UNUSED if text is None else NORMAL for text in tokens]
     for text, token in added.items():
         types[token.id] = CONTROL if token.special or _looks_special(text) else USER_DEFINED
-    return without_holes(tokens, path), tuple(types)
+    complete = without_holes(tokens, path)
+    check_ids(added, vocabulary, path)
+    return complete, tuple(types)
 
 
 def _looks_special(text: str) -> bool:

@@ -23,6 +23,7 @@ from phi4local.convert.tokens import (
     UNUSED,
     USER_DEFINED,
     AddedToken,
+    check_ids,
     pairs,
     place,
     without_holes,
@@ -176,7 +177,9 @@ def with_added(
     for token_added in added.values():
         scores[token_added.id] = _ADDED_SCORE
         kinds[token_added.id] = CONTROL if token_added.special else USER_DEFINED
-    return without_holes(texts, path), tuple(scores), tuple(kinds)
+    complete = without_holes(texts, path)
+    check_ids(added, {text: token for token, text in enumerate(pieces.texts)}, path)
+    return complete, tuple(scores), tuple(kinds)
 
 
 def begins_and_ends(tokenizer: dict[str, Any], config: dict[str, Any], path: Path) -> dict[str, bool]:

@@ -8,7 +8,7 @@ from phi4local.convert.strict_json import shown
 from phi4local.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -39,6 +39,26 @@ def added_tokens(tokenizer: dict[str, Any], path: Path) -> dict[str, AddedToken]
             raise CheckpointError(path, f"its added token {shown(entry)} has no text, no id, or occurs twice")
         added[text] = AddedToken(token, entry.get("special") is True, entry.get("rstrip") is True)
     return added
+
+
+def check_ids(added: Mapping[str, AddedToken], vocabulary: Mapping[str, Any], path: Path) -> None:
+    """Refuse ids that `tokenizers` does not use: a text that is no trained token gets the next free one.
+
+    Example: after 100,256 trained tokens the first added one has to be 100256, whatever it says.
+
+    Raises:
+        CheckpointError: an added token with another id.
+
+    Source: `AddedVocabulary::add_tokens` in tokenizers/src/tokenizer/added_vocabulary.rs of tokenizers 0.22.
+    """
+    highest = -1
+    for text, token in added.items():
+        given = vocabulary.get(text, max(highest + 1, len(vocabulary)))
+        if given != token.id:
+            raise CheckpointError(
+                path, f"added token `{shown(text)}` has two ids: it says {token.id}, tokenizers takes {given}"
+            )
+        highest = max(highest, token.id)
 
 
 def place(tokens: list[str | None], text: str, token: object, path: Path) -> None:

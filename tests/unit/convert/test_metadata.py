@@ -166,9 +166,13 @@ def test_ids_come_from_config_where_the_tokenizer_names_none(tmp_path: Path) -> 
 def test_holes_in_the_vocabulary_are_unused_tokens(tmp_path: Path) -> None:
     folder = write_random_checkpoint(tmp_path / "c")
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    # Behind a hole, an added token keeps its id only if it is in the vocabulary too.
+    tokenizer["model"]["vocab"] |= {entry["content"]: entry["id"] for entry in tokenizer["added_tokens"]}
     removed = tokenizer["added_tokens"].pop(3)  # <|im_sep|>
+    del tokenizer["model"]["vocab"][removed["content"]]
     tokenizer["added_tokens"][1] |= {"special": False}  # <|im_start|> still looks special
     tokenizer["added_tokens"][3] |= {"special": False, "content": "<think>"}
+    tokenizer["model"]["vocab"]["<think>"] = tokenizer["model"]["vocab"].pop("<|dummy_85|>")
     write_json(folder / "tokenizer.json", tokenizer)
     found = metadata(folder)
     assert found["tokenizer.ggml.tokens"][removed["id"]] == f"[PAD{removed['id']}]"

@@ -69,7 +69,7 @@ def test_tokens_scores_and_kinds(checkpoint: Path, pieces: list[str]) -> None:
 
 def test_ids_without_a_token(checkpoint: Path) -> None:
     tokenizer = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
-    hole = tokenizer["added_tokens"].pop(4)["id"]
+    hole = tokenizer["added_tokens"].pop()["id"]
     write_json(checkpoint / "tokenizer.json", tokenizer)
     found = vocabulary_keys(checkpoint)
     assert found["tokenizer.ggml.tokens"][hole] == f"[PAD{hole}]"
@@ -245,6 +245,11 @@ SPOILED = {
         edit(lambda t: t["added_tokens"][-1].update(id=10**6)),
         errors.CheckpointError,
         "has the id 1000000",
+    ),
+    "added token behind a hole": (
+        edit(lambda t: t["added_tokens"].pop(4)),
+        errors.CheckpointError,
+        "has two ids: it says",
     ),
 }
 
