@@ -104,8 +104,8 @@ def cached_gguf(size: str, quantization: str = "Q4_K_M", *, keep_checkpoint: boo
     return path
 
 
-def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0) -> int:
-    """Write a checkpoint below `folder` and return its number of weights."""
+def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0, sparse: bool = False) -> int:
+    """Write a checkpoint below `folder` and return its number of weights; `sparse` leaves a hole for them."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", _config(shape))
     _write_tokenizer(folder)
@@ -124,6 +124,9 @@ def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0) -> int:
     matrices, vectors = _bfloat16(pool * np.float32(0.02)), _bfloat16(1 + np.float32(0.1) * pool)
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
+        if sparse:
+            file.truncate(8 + len(text) + offset)
+            return offset // 2
         for dimensions in shapes.values():
             source = matrices if len(dimensions) > 1 else vectors
             start, wanted = int(choose.integers(POOL_VALUES)), int(np.prod(dimensions))
