@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import shlex
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from phi4local.cli import render
@@ -63,14 +65,14 @@ def plans(planned: Sequence[ConversionPlan], *, threads: int | None, kernels: st
     for plan in planned:
         _plan_table(plan)
     for plan in planned:
-        render.notice(
+        _say(
             f"{plan.quantization}: {render.size(plan.size_bytes)}{_in_parts(len(plan.files))}, "
             f"{plan.bits_per_weight:.2f} bits per weight ({_counts(plan.tensor_types)})"
         )
         _notice_unweighted(plan.unweighted)
     for line in planned[0].repairs:
-        render.notice(f"to repair: {line}")
-    render.notice(f"takes about {_duration(seconds)}; nothing was written")
+        _say(f"to repair: {line}")
+    _say(f"takes about {_duration(seconds)}; nothing was written")
 
 
 def summaries(made: Sequence[ConversionSummary], *, json: bool) -> None:
@@ -80,7 +82,7 @@ def summaries(made: Sequence[ConversionSummary], *, json: bool) -> None:
         render.print_json(mappings if len(mappings) > 1 else mappings[0])
         return
     for summary in made:
-        render.notice(
+        _say(
             f"{summary.output}: {render.size(summary.size_bytes)}{_in_parts(len(summary.files))}, "
             f"{summary.bits_per_weight:.2f} bits per weight ({_counts(summary.tensor_types)})"
         )
@@ -88,8 +90,20 @@ def summaries(made: Sequence[ConversionSummary], *, json: bool) -> None:
     first = made[0]
     _notice_speed(first)
     for line in first.repairs:
-        render.notice(f"repaired: {line}")
+        _say(f"repaired: {line}")
     render.notice(f'next: phi4local run {shlex.quote(_as_path(first))} "Why is the sky blue?"')
+
+
+def _say(text: str) -> None:
+    """Say something on stderr; on a terminal, break lines between words."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        for line in textwrap.wrap(
+            text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        ):
+            render.notice(line)
+    else:
+        render.notice(text)
 
 
 def _notice_speed(summary: ConversionSummary) -> None:
@@ -97,7 +111,7 @@ def _notice_speed(summary: ConversionSummary) -> None:
     shares = {"reading": stages.reading, "quantizing": stages.quantizing, "writing": stages.writing}
     limiting = shares.pop(stages.limiting)
     others = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    render.notice(
+    _say(
         f"took {_duration(summary.seconds)}: {stages.limiting} was the limit, {limiting:.0%} of the threads' "
         f"time ({others})"
     )
@@ -107,19 +121,17 @@ def _notice_speed(summary: ConversionSummary) -> None:
         )
         loading = summary.kernel_loading_seconds
         ready = f"; kernels ready after {loading:.1f} s" if loading else ""
-        render.notice(f"million weights a second and thread: {used}{ready}")
+        _say(f"million weights a second and thread: {used}{ready}")
     if summary.kernel_problem:
-        render.notice(f"Numba's kernels could not be loaded, ggml did their work ({summary.kernel_problem})")
+        _say(f"Numba's kernels could not be loaded, ggml did their work ({summary.kernel_problem})")
     if summary.missing_kernel_seconds:
-        render.notice(
-            f"with `pip install numba` this takes about {summary.missing_kernel_seconds:.0f} s less"
-        )
+        _say(f"with `pip install numba` this takes about {summary.missing_kernel_seconds:.0f} s less")
 
 
 def _notice_unweighted(tensors: Sequence[str]) -> None:
     if tensors:
         shown = ", ".join(tensors[:3]) + (f" and {len(tensors) - 3} more" if len(tensors) > 3 else "")
-        render.notice(f"the importance matrix has no entry for {shown}: quantized without")
+        _say(f"the importance matrix has no entry for {shown}: quantized without")
 
 
 def _plan_table(plan: ConversionPlan) -> None:
