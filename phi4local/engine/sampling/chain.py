@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from phi4local.settings import SamplingSettings
 
 Step = tuple[Any, ...]
-ADJUSTING = ("logit_bias", "penalties", "dry")
-"""Steps that change a few logits and drop nothing."""
 SMALL_VOCABULARY = 2**15
 """phi4-nano has 8,192 tokens; the real family members have 100,352 and 200,064."""
 MIN_KEEP = 0
@@ -103,15 +101,18 @@ def remembered_tokens(sampling: SamplingSettings) -> int:
 
 
 def is_cheap(steps: Sequence[Step], *, vocabulary_tokens: int) -> bool:
-    """Return whether llama.cpp's own chain is the best way: it needs no numpy, which takes 0.1 s to load.
+    """Return whether llama.cpp's own chain over the whole vocabulary is the best way.
 
-    That is so for small vocabularies, when the chain begins with a choice of few tokens; and for the one
+    So it is for small vocabularies, and needs no numpy, which takes 0.1 s to load; but for typical sampling,
+    which takes forbidden tokens badly there, and mirostat 1, which overflows. So it also is for the one
     combination in which the number of candidates matters that numpy would have dropped.
     """
-    names = [step[0] for step in steps if step[0] not in ADJUSTING]
+    names = [step[0] for step in steps]
+    if "typical" in names or "mirostat" in names:
+        return False
     if "top_n_sigma" in names and any(step[0] == "temp_ext" and step[2] for step in steps):
         return True
-    return names[0] in ("greedy", "top_k") and vocabulary_tokens <= SMALL_VOCABULARY
+    return vocabulary_tokens <= SMALL_VOCABULARY
 
 
 def _bias_steps(sampling: SamplingSettings) -> list[Step]:

@@ -20,8 +20,11 @@ machine ten times slower: threads burn the time slices that others of them wait 
 
 
 def child_environment() -> dict[str, str]:
-    """Return this process's variables, with a libgomp that sleeps sooner unless the person chose."""
-    return {"GOMP_SPINCOUNT": _SPIN_COUNT, **os.environ}
+    """Return this process's variables, with fewer busy threads unless the person chose.
+
+    libgomp sleeps sooner, and numpy's OpenBLAS has no threads: the engine multiplies only single rows.
+    """
+    return {"GOMP_SPINCOUNT": _SPIN_COUNT, "OPENBLAS_NUM_THREADS": "1", **os.environ}
 
 
 def child_command(module: str) -> list[str]:

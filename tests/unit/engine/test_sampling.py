@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from phi4local import catalog
-from phi4local.engine.sampling.chain import chain_steps, remembered_tokens, uses_penalties
+from phi4local.engine.sampling.chain import chain_steps, is_cheap, remembered_tokens, uses_penalties
 from phi4local.settings import DEFAULT_SAMPLING, SamplingSettings
 
 
@@ -117,3 +117,21 @@ def test_the_engine_does_not_load_numpy_before_it_is_needed():
     code = "import sys, phi4local.engine.engine, phi4local.engine.worker.child; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("settings", "small", "large"),
+    [
+        ({"temperature": 0}, True, False),
+        ({"temperature": 1, "top_k": 0}, True, False),
+        ({"temperature": 1, "typical_p": 0.5}, False, False),
+        ({"temperature": 1, "mirostat": 1}, False, False),
+        ({"temperature": 1, "top_n_sigma": 1}, True, False),
+        ({"temperature": 1, "top_n_sigma": 1, "dynamic_temperature_range": 0.5}, True, True),
+    ],
+)
+def test_llama_cpps_own_chain_runs_where_it_is_fast_and_right(settings, small, large):
+    filled = SamplingSettings(**settings).filled_from(DEFAULT_SAMPLING)
+    steps = chain_steps(filled, vocabulary_tokens=8192)
+    assert is_cheap(steps, vocabulary_tokens=8192) == small
+    assert is_cheap(steps, vocabulary_tokens=100_352) == large
