@@ -64,7 +64,6 @@ def placements(layers: int, gpus: list[str]) -> dict[str, dict[str, Any]]:
                 "split_mode": "layer",
                 "tensor_split": (3.0, 1.0),
             },
-            "two GPUs by tensors": {"gpu_layers": every, "split_mode": "tensor"},
             "upper feed-forward on the second GPU": {
                 "gpu_layers": every,
                 "tensor_overrides": (override.replace("=CPU", f"={gpus[1]}"),),

@@ -12,11 +12,11 @@ from typing import Self
 
 from phi4local.errors import InvalidSettingError
 
-SPLIT_MODES = ("none", "layer", "row", "tensor")
-"""How GPUs share a model: one takes all, each takes whole layers, or each takes a part of every matrix.
+SPLIT_MODES = ("none", "layer", "row")
+"""How GPUs share a model: one takes all, each takes whole layers, or each takes rows of every matrix.
 
-The last has two ways: `row` keeps the rest on one GPU, and few back ends still have it; `tensor` divides the
-cache too, and is experimental (llama.h, LLAMA_SPLIT_MODE_TENSOR).
+llama.cpp's fourth, `tensor`, ends the process with Phi-4's joint query, key and value matrix
+(ggml-backend-meta.cpp:605, "unsupported mul_mat split states", seen on two H100).
 """
 MOST_DEVICES = 16
 """llama.cpp's own limit (ggml-backend.h, GGML_BACKEND_MAX_DEVICES; llama_max_devices)."""

@@ -36,8 +36,8 @@ def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[A
     parameters.n_gpu_layers = placement.gpu_layers
     parameters.split_mode = SPLIT_MODES.index(placement.split_mode)  # the order of enum llama_split_mode
     kept: list[Any] = []
-    if placement.split_mode in ("row", "tensor"):
-        _check_split_mode(placement.split_mode)
+    if placement.split_mode == "row":
+        _check_split_by_rows()
     if placement.main_gpu is not None or placement.split:
         _check_devices(placement)
         parameters.main_gpu = placement.main_gpu or 0
@@ -52,16 +52,14 @@ def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[A
     return kept
 
 
-def _check_split_mode(split_mode: str) -> None:
+def _check_split_by_rows() -> None:
     known = devices.offload_devices()
-    if not known:
-        raise InvalidSettingError("split_mode", f"is {split_mode!r}, but llama.cpp sees no GPU here")
     unable = [device.name for device in known if not device.splits_rows]
-    if split_mode == "row" and unable:
+    if unable or not known:
         raise InvalidSettingError(
             "split_mode",
-            f"is 'row', which {', '.join(unable)} cannot do in this version of llama.cpp",
-            hint="choose `layer` or `tensor`",
+            f"is 'row', which {', '.join(unable) or 'a machine without a GPU'} cannot do here",
+            hint="choose `layer`; this version of llama.cpp splits rows on SYCL and Hexagon devices only",
         )
 
 

@@ -22,7 +22,7 @@ from phi4local.settings import LoadSettings
         ({"tensor_overrides": ("(?P<n>y)=CPU",)}, "tensor_overrides"),
         ({"tensor_overrides": (r"\Ablk=CPU",)}, "tensor_overrides"),
         ({"tensor_overrides": ("blk++=CPU",)}, "tensor_overrides"),
-        ({"split_mode": "column"}, "split_mode"),
+        ({"split_mode": "tensor"}, "split_mode"),
         ({"tensor_split": ()}, "tensor_split"),
         ({"tensor_split": (0.0, 0.0)}, "tensor_split"),
         ({"tensor_split": (1, -1)}, "tensor_split"),
