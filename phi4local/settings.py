@@ -192,10 +192,10 @@ _SAMPLING_RANGES = {
     "top_p": (0, 1),
     "min_p": (0, 1),
     "xtc_probability": (0, 1),
-    "xtc_threshold": (0, 1),
+    "xtc_threshold": (0.001, 1),
     "temperature": (0, 100),
     "dynamic_temperature_range": (0, 100),
-    "dynamic_temperature_exponent": (0, 100),
+    "dynamic_temperature_exponent": (0, 10),
     "mirostat_tau": (0, 100),
     "mirostat_eta": (0, 1),
 }

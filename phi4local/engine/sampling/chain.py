@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from phi4local.settings import SamplingSettings
 
 Step = tuple[Any, ...]
+LOWEST_TEMPERATURE = 1e-6
+"""Below it, logits divided by the temperature may not fit into a float any more."""
 SMALL_VOCABULARY = 2**15
 """phi4-nano has 8,192 tokens; the real family members have 100,352 and 200,064."""
 MIN_KEEP = 0
@@ -32,7 +34,7 @@ def chain_steps(sampling: SamplingSettings, *, vocabulary_tokens: int) -> list[S
 
     Example: `SamplingSettings(temperature=0)` filled from the defaults → `[("greedy",)]`.
     """
-    if not sampling.temperature:
+    if (sampling.temperature or 0) < LOWEST_TEMPERATURE:
         return [*adjusting_steps(sampling, vocabulary_tokens=vocabulary_tokens), ("greedy",)]
     seed = secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed
     if sampling.mirostat:
@@ -93,7 +95,7 @@ def uses_dry(sampling: SamplingSettings) -> bool:
 
 def remembered_tokens(sampling: SamplingSettings) -> int:
     """Return how many of the newest tokens the chain looks at. Example: all defaults → 0."""
-    if sampling.mirostat and sampling.temperature:
+    if sampling.mirostat and (sampling.temperature or 0) >= LOWEST_TEMPERATURE:
         return 0
     penalties = sampling.penalty_last_tokens if uses_penalties(sampling) else 0
     dry = sampling.dry_last_tokens if uses_dry(sampling) else 0

@@ -22,6 +22,7 @@ from phi4local.engine.sampling.candidates import (
     surprise_of,
     weights_of,
 )
+from phi4local.engine.sampling.chain import LOWEST_TEMPERATURE
 
 if TYPE_CHECKING:
     from phi4local.native.sampler import NativeSampler
@@ -143,7 +144,7 @@ def temp_ext(
     uncertainty = max(entropy, 0.0) / math.log(len(candidates.logits))
     low, high = max(0.0, temperature - spread), temperature + spread
     chosen = low + (high - low) * uncertainty**exponent
-    if chosen > 0:
+    if chosen >= LOWEST_TEMPERATURE:
         return temp(candidates, chosen)
     return candidates.at(np.array([candidates.logits.argmax()])), True
 

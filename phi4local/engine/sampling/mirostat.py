@@ -63,7 +63,7 @@ class Mirostat:
 
     def _least_surprising(self, candidates: Candidates) -> Candidates:
         weights, total = weights_of(candidates.logits)
-        places = np.flatnonzero(weights >= total * 2.0**-self.largest_surprise)
+        places = np.flatnonzero(weights >= total * np.exp2(-self.largest_surprise))
         if not len(places):
             places = np.array([weights.argmax()])
         return _best_first(candidates.at(places))
@@ -84,7 +84,9 @@ class Mirostat:
         """Return k of a Zipf distribution with this slope. Where llama.cpp's integer overflows, keep all."""
         excess = np.float64(slope - 1)
         with np.errstate(all="ignore"):
-            k = (excess * 2.0**self.largest_surprise / (1 - self._tokens**-excess)) ** (1 / np.float64(slope))
+            k = (excess * np.exp2(self.largest_surprise) / (1 - self._tokens**-excess)) ** (
+                1 / np.float64(slope)
+            )
         return self._tokens if not k < self._tokens else int(k)
 
 

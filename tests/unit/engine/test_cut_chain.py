@@ -297,6 +297,40 @@ def test_requests_with_the_same_penalties_do_not_share_what_they_saw(context):
         assert_same_choices(context, settings_of_request, [row], seen=best * 3)
 
 
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"temperature": 1e-6},
+        {"temperature": 100},
+        {"top_p": 0},
+        {"top_p": 1e-50},
+        {"top_p": 1 - 1e-9},
+        {"typical_p": 0},
+        {"min_p": 1},
+        {"min_p": 1e-300},
+        {"top_k": 1},
+        {"top_k": 2**31 - 1},
+        {"top_n_sigma": 100},
+        {"top_n_sigma": 1e-9},
+        {"xtc_probability": 1, "xtc_threshold": 0.001},
+        {"dynamic_temperature_range": 100, "dynamic_temperature_exponent": 10},
+        {"mirostat": 1, "mirostat_tau": 0},
+        {"mirostat": 1, "mirostat_tau": 100, "mirostat_eta": 1},
+        {"mirostat": 2, "mirostat_tau": 100, "mirostat_eta": 1},
+    ],
+)
+def test_the_ends_of_every_range_choose_a_token(context, extreme):
+    random = np.random.default_rng(11)
+    spike = np.full(TOKENS, -1e4, np.float32)
+    spike[[3, 4]] = 1e3, 999
+    for row in (flat_row(random), real_row(random), spike):
+        sampling = SamplingSettings(**(OFF | extreme)).filled_from(DEFAULT_SAMPLING)
+        chooser = TokenChooser(context.model, sampling, ())
+        write_logits(context, row)
+        assert all(0 <= chooser.choose(context).token < TOKENS for _ in range(12))
+        chooser.close()
+
+
 def test_all_equal_logits_are_a_choice_too(context):
     for sampling in EXACT.values():
         filled = SamplingSettings(**sampling).filled_from(DEFAULT_SAMPLING)

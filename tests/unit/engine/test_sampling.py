@@ -18,6 +18,7 @@ def names(settings: SamplingSettings) -> list[str]:
 
 def test_temperature_zero_is_greedy_and_nothing_else():
     assert names(SamplingSettings(temperature=0)) == ["greedy"]
+    assert names(SamplingSettings(temperature=1e-40)) == ["greedy"]
 
 
 def test_the_default_order_is_llama_cpps():
