@@ -14,7 +14,7 @@ from phi4local.native import devices
 from phi4local.offload import SPLIT_MODES
 
 if TYPE_CHECKING:
-    from phi4local.offload import Placement, TensorOverride
+    from phi4local.offload import Placement
 
 
 class _Override(ctypes.Structure):
@@ -46,7 +46,7 @@ def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[A
         parameters.tensor_split = ctypes.cast(shares, ctypes.POINTER(ctypes.c_float))
         kept.append(shares)
     if placement.overrides:
-        overrides = _overrides(placement.overrides)
+        overrides = _overrides(placement)
         parameters.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
         kept.append(overrides)
     return kept
@@ -76,15 +76,26 @@ def _check_devices(placement: Placement) -> None:
         )
 
 
-def _overrides(wanted: tuple[TensorOverride, ...]) -> Any:  # noqa: ANN401 - a ctypes array
+def _overrides(placement: Placement) -> Any:  # noqa: ANN401 - a ctypes array
     known = devices.buffer_types()
+    usable = [name for name in known if name in _used_buffers(placement)]
     entries = []
-    for override in wanted:
-        if override.buffer not in known:
+    for override in placement.overrides:
+        if override.buffer not in usable:
+            problem = "is not used in this load" if override.buffer in known else "is not there"
             raise InvalidSettingError(
                 "tensor_overrides",
-                f"names the buffer type `{override.buffer}`, which is not there",
-                hint=f"known: {', '.join(known)}",
+                f"names the buffer type `{override.buffer}`, which {problem}",
+                hint=f"known: {', '.join(usable)}",
             )
         entries.append(_Override(override.pattern.encode(), known[override.buffer]))
     return (_Override * (len(entries) + 1))(*entries)  # the last one, all zero, ends the list
+
+
+def _used_buffers(placement: Placement) -> set[str]:
+    """Return the buffer types whose devices compute in this load: ggml aborts on a tensor anywhere else."""
+    used = devices.offload_devices()
+    if placement.split_mode == "none":
+        used = used[placement.main_gpu or 0 :][:1]
+    on_gpu = {device.buffer_type for device in used}
+    return on_gpu | {device.buffer_type for device in devices.devices() if device.kind == devices.CPU}
