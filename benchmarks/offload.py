@@ -67,7 +67,7 @@ def placements(layers: int, gpus: list[str]) -> dict[str, dict[str, Any]]:
             "upper feed-forward on the second GPU": {
                 "gpu_layers": every,
                 "tensor_overrides": (override.replace("=CPU", f"={gpus[1]}"),),
-                **one,
+                "tensor_split": (1.0, 0.0),
             },
         }
     )
