@@ -89,6 +89,18 @@ def test_refused_before_any_work(options, says, small, tmp_path, run_cli):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_run_answers_from_a_model_in_parts(checkpoint, tmp_path, run_cli):
+    made = run_cli(["convert", checkpoint, "-q", "Q8_0", "--split-max-size", "4M", "-o", tmp_path / "m.gguf"])
+    assert made.returncode == 0, made.stderr
+    parts = sorted(tmp_path.iterdir())
+    assert len(parts) > 2
+    answer = run_cli(["run", parts[0], "What is 3 plus 4?"])
+    assert answer.stdout == "3 plus 4 is 7.\n", answer.stderr
+    refused = run_cli(["run", parts[1], "What is 3 plus 4?"])
+    assert refused.returncode == 1
+    assert parts[0].name in refused.stderr
+
+
 def test_a_name_from_a_gguf_source(small, tmp_path, run_cli):
     assert run_cli(["convert", small, "-q", "F16", "-o", tmp_path / "tune-F16.gguf"]).returncode == 0
     assert run_cli(["convert", "tune-F16.gguf", "-q", "Q4_0"], cwd=tmp_path).returncode == 0

@@ -203,7 +203,7 @@ def test_a_late_failure_leaves_no_part(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_opens_a_split_model(split: Path, run_cli) -> None:
+def test_show_opens_a_split_model(split: Path, run_cli) -> None:
     shown = run_cli(["show", split, "--json"])
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["size_bytes"] == validate(split).file_bytes
