@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -157,7 +158,7 @@ def _outputs(checkpoint: Path, names: list[str], output: Path | None) -> dict[st
     """
     from phi4local.errors import InvalidSettingError
 
-    if output is not None and not output.is_dir():
+    if output is not None and not os.path.isdir(output):  # noqa: PTH112 - no error for a name that is too long
         if len(names) > 1:
             raise InvalidSettingError(
                 "output",
@@ -166,6 +167,6 @@ def _outputs(checkpoint: Path, names: list[str], output: Path | None) -> dict[st
             )
         return {names[0]: output}
     stem = checkpoint.resolve().name
-    if checkpoint.is_file():
+    if os.path.isfile(checkpoint):  # noqa: PTH113 - the same
         stem = _PRECISION_AT_THE_END.sub("", _PART_AT_THE_END.sub("", stem.removesuffix(".gguf")))
     return {name: (output or Path()) / f"{stem}-{name}.gguf" for name in names}

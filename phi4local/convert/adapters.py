@@ -96,15 +96,17 @@ def read_adapter(folder: Path) -> Adapter:
     Raises:
         AdapterError: no adapter, a damaged one, or one of a kind that cannot be merged.
     """
-    if not folder.is_dir():
-        raise AdapterError(folder, "is no folder", hint=f"name the folder that holds {CONFIG}")
-    if not (folder / WEIGHTS).is_file():
-        raise AdapterError(folder, f"has no {WEIGHTS}; pickles (.bin) are refused")
     try:
+        if not folder.is_dir():
+            raise AdapterError(folder, "is no folder", hint=f"name the folder that holds {CONFIG}")
+        if not (folder / WEIGHTS).is_file():
+            raise AdapterError(folder, f"has no {WEIGHTS}; pickles (.bin) are refused")
         config = read_object(folder / CONFIG)
         shard = read_shard(folder / WEIGHTS)
     except (CheckpointError, UnsupportedCheckpointError) as error:
         raise AdapterError(folder, str(error)) from error
+    except OSError as error:
+        raise AdapterError(folder, f"cannot be read: {error.strerror or error}") from error
     _refuse_unsupported(folder, config)
     found: dict[str, dict[str, SourceTensor]] = {}
     replaced: dict[str, SourceTensor] = {}

@@ -10,7 +10,9 @@ Source: peft 0.21.2, tuners/lora/layer.py (`get_delta_weight`, `merge`) and tune
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +51,10 @@ class AdapterUse:
             InvalidSettingError: a strength of 0, or one that is not finite.
         """
         folder, _, number = text.rpartition(":")
-        try:
-            use = cls(Path(folder), float(number)) if folder and not Path(text).exists() else cls(Path(text))
-        except ValueError:
-            use = cls(Path(text))
+        use = cls(Path(text))
+        if folder and not os.path.lexists(text):
+            with contextlib.suppress(ValueError):  # what follows the colon is a part of the name
+                use = cls(Path(folder), float(number))
         if not math.isfinite(use.strength) or not use.strength:
             raise InvalidSettingError(
                 "merge", f"has the scale {number}; it must be a finite number other than 0"

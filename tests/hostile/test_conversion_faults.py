@@ -176,7 +176,7 @@ def test_a_checkpoint_that_may_not_be_read(checkpoint, faulty, open_folder):
 
 
 TARGETS = {
-    "folder": Path.mkdir,
+    "folder in a folder": lambda path: (path / "c-Q8_0.gguf").mkdir(parents=True),
     "link to a file": lambda path: ((path.parent / "x").write_bytes(b"x"), path.symlink_to("x")),
     "link to nowhere": lambda path: path.symlink_to("nowhere"),
     "link to itself": lambda path: path.symlink_to(path.name),

@@ -287,6 +287,8 @@ def test_the_command(run_cli, golden, phi3, tmp_path):
     assert np.abs(tensors(tmp_path / "m.gguf")["blk.0.ffn_down.weight"] - expected).max() <= 1e-6
     assert "merged lora:0.5" in done.stderr
     assert gguf.GGUFReader(tmp_path / "m.gguf").fields["phi4local.merged"].contents() == ["lora:0.5"]
-    refused = run_cli(["convert", phi3, "--merge", tmp_path / "none"], cwd=tmp_path)
-    assert refused.returncode == 1
-    assert [line.partition(":")[0] for line in refused.stderr.splitlines()] == ["error", "hint"]
+    for name in ("none", "x" * 300, "x" * 300 + ":0.5"):
+        refused = run_cli(["convert", phi3, "--merge", tmp_path / name], cwd=tmp_path)
+        assert refused.returncode == 1
+        assert [line.partition(":")[0] for line in refused.stderr.splitlines()] == ["error", "hint"]
+        assert "internal" not in refused.stderr
