@@ -155,7 +155,7 @@ def convert_to_several(
     work = weights_by_work(plans)
     choice = choose(options.get("kernels", "auto"), work, threads)
     budget = options.get("memory_bytes", estimate.DEFAULT_MEMORY_BYTES)
-    chunk = estimate.chunk_elements(budget, threads, work)
+    chunk = estimate.chunk_elements(budget, threads, work) // len(plans)  # a chunk goes into every output
     with files.new_files(sizes, overwrite=options.get("overwrite", False)) as opened:
         targets = _targets(plans, paths, opened)
         pipeline = _pipeline(targets, choice, threads, chunk)
