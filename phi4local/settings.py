@@ -41,6 +41,8 @@ class LoadSettings(Settings):
             stream of its own: a little faster when nothing is shared.
         cache_tokens: cells of that pool, at least `context_tokens`. When they are fewer than all sequences
             need together, the newest one waits, and is evaluated again later.
+        parked_tokens: tokens of finished sequences that may be kept in main memory, beside the cache, for
+            the case that they go on; 0 for none.
         step_seconds: longest step of prompt evaluation, after which others go on and cancelling takes
             effect; 0 for no limit.
         queue_limit: requests that may wait for their turn.
@@ -67,6 +69,7 @@ class LoadSettings(Settings):
     parallel: int | None = None
     unified_kv: bool | None = None
     cache_tokens: int | None = None
+    parked_tokens: int | None = None
     step_seconds: float | None = None
     queue_limit: int | None = None
     kv_offload: bool | None = None
@@ -82,6 +85,7 @@ class LoadSettings(Settings):
         require_whole("threads", self.threads, low=1, high=512)
         require_whole("parallel", self.parallel, low=1, high=128)
         require_whole("cache_tokens", self.cache_tokens, low=16, high=2**31 - 1)
+        require_whole("parked_tokens", self.parked_tokens, low=0, high=2**31 - 1)
         require("step_seconds", self.step_seconds, low=0)
         require_whole("queue_limit", self.queue_limit, low=1, high=2**20)
         if self.kv_type is not None and self.kv_type not in KV_TYPES:

@@ -95,7 +95,7 @@ class Cache:
         if target is source:
             self.trim(target, prefix.tokens)
         else:
-            self.trim(target, 0)
+            self.evict(target)
             if source is not None and self._worth_sharing(prefix):
                 self._context.share(source.number, target.number, prefix.tokens)
                 self.cells.share(source.number, target.number, prefix.tokens)
@@ -111,7 +111,7 @@ class Cache:
         if not idle or tokens > self.available():
             return None
         holding = min(idle, key=lambda h: (self.cells.length(h.number) > 0, h.used))
-        self.trim(holding, 0)
+        self.evict(holding)
         holding.key, holding.live = key, True
         self.make_room(tokens)
         return holding
@@ -146,6 +146,10 @@ class Cache:
         holding.exact_tokens = min(start, exact)
         return True
 
+    def evict(self, holding: Holding) -> None:
+        """Free the cells of a kept sequence because others need them."""
+        self.drop(holding)
+
     def make_room(self, tokens: int) -> bool:
         """Evict kept sequences, the least recently used first, until `tokens` cells of the pool are free."""
         if not self.cells.unified:
@@ -154,7 +158,7 @@ class Cache:
             kept = list(self._kept())
             if not kept:
                 return False
-            self.drop(min(kept, key=lambda holding: holding.used))
+            self.evict(min(kept, key=lambda holding: holding.used))
         return True
 
     def available(self) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from phi4local.engine.cache import Cache, Prefix
+from phi4local.engine.cache import Prefix
 from phi4local.engine.cells import common_prefix
 from phi4local.engine.pace import STEP_SECONDS, Pace, divide
+from phi4local.engine.parking import ParkingCache
 from phi4local.engine.rotation import Rotation
 from phi4local.errors import EngineError, Phi4LocalError
 from phi4local.native.context import Piece
@@ -41,12 +42,13 @@ class Lane:
 
     def __init__(self, model: LoadedModel, context: NativeContext) -> None:
         self.context = context
-        self.cache = Cache(context)
+        settings = model.facts.settings
+        self.cache = ParkingCache(context, settings.parked_tokens or 0)
         self.limit_tokens = context.context_tokens
         self.live: list[Sequence] = []
         self._model = model
-        step_seconds = model.facts.settings.step_seconds
-        self._pace = Pace(STEP_SECONDS if step_seconds is None else step_seconds, context.batch_tokens)
+        step_seconds = STEP_SECONDS if settings.step_seconds is None else settings.step_seconds
+        self._pace = Pace(step_seconds, context.batch_tokens)
         self._rotation = Rotation()
 
     def step(self) -> None:
@@ -102,6 +104,7 @@ class Lane:
         """Give a sequence its cells, unless another one is about to evaluate its prefix, or all are taken."""
         tokens, prefix = sequence.tokens[:-1], Prefix(None, 0)  # the last token's logits are needed
         if not sequence.repeatable:
+            self.cache.recall(tokens, sequence.key)
             moved_too = sequence.may_use_moved_cells
             prefix = self.cache.find_prefix(tokens, sequence.key, moved_too=moved_too)
             earlier = self.live[: self.live.index(sequence)]
@@ -113,6 +116,7 @@ class Lane:
             return
         holding = self.cache.begin(prefix, sequence.key)
         sequence.begin(holding, self.cache.cells.length(holding.number))
+        self.cache.set_aside()
 
     def _compose(self, members: Iterable[Sequence]) -> list[tuple[Sequence, int]]:
         """Choose how many tokens of whom the next batch has."""

@@ -94,6 +94,7 @@ def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
     return replace(
         filled,
         context_tokens=context_tokens,
+        parked_tokens=context_tokens if filled.parked_tokens is None else filled.parked_tokens,
         cache_tokens=max(context_tokens, min(filled.cache_tokens or every_cell, every_cell)),
         gpu_layers=min(filled.gpu_layers or 0, file.layers + 1) if llama.supports_gpu() else 0,
         flash_attention=False if exact else filled.flash_attention,

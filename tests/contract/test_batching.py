@@ -133,8 +133,29 @@ def test_a_shared_prefix_outlives_the_sequence_that_brought_it(start):
     assert again.token_ids == fresh.token_ids
 
 
-def test_least_recently_used_sequences_make_room(start):
-    engine = start(parallel=1)
+def test_what_makes_room_is_parked_and_comes_back(start):
+    engine = start(parallel=1, parked_tokens=1024)
+    prompts = [some_ids(120, seed) for seed in range(6)]
+    first = [engine.submit(ask(prompt, max_tokens=20, ignore_end=True)).result() for prompt in prompts]
+    again = [engine.submit(ask(prompt, max_tokens=20, ignore_end=True)).result() for prompt in prompts]
+    assert [answer.token_ids for answer in again] == [answer.token_ids for answer in first]
+    assert [answer.finished.usage.reused_tokens for answer in again] == [119] * 6
+
+
+def test_a_live_sequence_has_few_cells_of_others_beside_it(start):
+    engine = start(parallel=1, context_tokens=2048, parked_tokens=2048)
+    engine.submit(ask(some_ids(1500, 1), max_tokens=1)).result()
+    talker = engine.submit(ask([PROMPT_ID], max_tokens=60, ignore_end=True))
+    next(iter(talker))
+    lane = next(iter(engine._scheduler._lanes))
+    assert lane.cache.cells.used < 100
+    talker.result()
+    usage = engine.submit(ask(some_ids(1500, 1), max_tokens=1)).result().finished.usage
+    assert usage.reused_tokens == 1499
+
+
+def test_without_parking_least_recently_used_sequences_are_forgotten(start):
+    engine = start(parallel=1, parked_tokens=0)
     for seed in range(5):
         engine.submit(ask(some_ids(120, seed), max_tokens=2)).result()
     reused = [
