@@ -73,7 +73,7 @@ def adapters(model: Path, options: argparse.Namespace) -> list[pairs.Ratio]:
     from phi4local.engine.adapters import AdapterFile
 
     # Groups take turns of 32 steps: an answer must be longer than a few of them.
-    lengths = {"prompt_tokens": options.prompt_tokens, "generated_tokens": 3 * options.generated_tokens}
+    lengths = {"prompt_tokens": options.prompt_tokens, "generated_tokens": 2 * options.generated_tokens}
     room = -(-(sum(lengths.values()) + 1) // 256) * 256
     ratio = pairs.Ratio("8 streams, two adapters / one adapter", MIXED)
     with tempfile.TemporaryDirectory() as folder:
