@@ -68,7 +68,8 @@ clean:
 	    echo "making .venv"; "$(PYTHON)" -m venv --clear .venv; \
 	fi; \
 	$(BIN)/python phi4local/native/build.py --python $(BIN)/python; \
-	echo "installing phi4local and its libraries into .venv"; $(PIP) install --editable .; \
+	echo "installing phi4local and its libraries into .venv"; \
+	$(PIP) install --editable '.[convert]' || $(PIP) install --editable .; \
 	pwd -P > .venv/.ready
 
 ifneq ($(STALE),)

@@ -1,11 +1,13 @@
 """Numba's row quantizers against `ggml_quantize_chunk`: same process, alternating, one thread and two.
 
     python -m benchmarks.kernels --output benchmarks/results/kernels-$(uname -m).json
+    python -m benchmarks.kernels_chart benchmarks/results/kernels-$(uname -m).json
 
 Each code generation (this processor's, and AVX2 forced) runs in child processes with a cache folder of their
-own: the first compiles, the second loads what was compiled and measures. ggml is given float32, so it does
-not pay for widening; the kernels are timed with float32 and with bf16. A ratio is the median over pairs of
-neighbouring runs, because other people's work on the machine changes slower than that.
+own: the first compiles, the second loads what was compiled and measures. `--generation` measures one of them
+and keeps the other in the file. ggml is given float32, so it does not pay for widening; the kernels are timed
+with float32 and with bf16. A ratio is the median over pairs of neighbouring runs, because other people's work
+on the machine changes slower than that. Each type gets as many weights as ggml stores in about 0.1 seconds.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import numpy as np
 
 from phi4local import __version__, hardware
 from phi4local.convert.kernels import Work
+from phi4local.convert.kernels.speeds import ggml_speed
 from phi4local.native.ggml import quantize_rows
 
 if TYPE_CHECKING:
@@ -35,8 +38,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TYPES = ("Q4_K", "Q5_K", "Q6_K", "Q8_0")
+PLAIN = ("Q4_K", "Q5_K", "Q6_K", "Q3_K", "Q2_K", "IQ4_XS", "IQ4_NL", "Q8_0")
+WEIGHTED = ("Q4_K", "Q5_K", "Q6_K", "Q3_K", "Q2_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
+CASES = [(name, False) for name in PLAIN] + [(name, True) for name in WEIGHTED]
+FIRST_OF_FAMILIES = (
+    ("Q4_K", False),
+    ("Q6_K", False),
+    ("Q3_K", False),
+    ("Q2_K", False),
+    ("IQ4_XS", False),
+    ("Q8_0", False),
+    ("Q4_0", True),
+)
 ROW = 5120
+GGML_SECONDS = 0.1
 GENERATIONS: dict[str, dict[str, str]] = {
     "this processor": {},
     "AVX2 forced": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""},
@@ -52,14 +67,14 @@ def weights(count: int) -> NDArray[np.float32]:
 
 
 def compile_all() -> dict[str, float]:
-    """Return seconds to have each kernel ready, in the order of the calls; Q5_K is Q4_K's function."""
+    """Return seconds to have each family ready, in the order of the calls; families share parts."""
     started = time.perf_counter()
     from phi4local.convert.kernels import rows
 
     seconds = {"import": round(time.perf_counter() - started, 3)}
-    for source in ("BF16", "F32"):
-        for target in TYPES:
-            seconds[f"{source} to {target}"] = round(rows.prepare([Work(source, target)]), 3)
+    for target, weighted in FIRST_OF_FAMILIES:
+        work = Work("BF16", target, weighted)
+        seconds[work.family] = round(rows.prepare([work]), 3)
     return seconds
 
 
@@ -74,15 +89,22 @@ def in_threads(
     return time.perf_counter() - started
 
 
-def compare(target: str, values: NDArray[np.float32], rounds: int) -> dict[str, Any]:
+def compare(target: str, columns: NDArray[np.float32] | None, rounds: int) -> dict[str, Any]:
     """Alternate ggml and the kernel, f32 and bf16, one thread and two."""
     from phi4local.convert.kernels import rows
 
+    speed = ggml_speed(target, weighted=columns is not None)
+    values = weights(max(100, int(speed * 1e6 * GGML_SECONDS / ROW)) * ROW)
     brain = (values.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+
+    def with_kernel(source: str) -> Callable[[NDArray[Any]], object]:
+        work = Work(source, target, columns is not None)
+        return lambda part: rows.quantize(work, part.reshape(-1).view(np.uint8), columns)
+
     runs: dict[str, tuple[Callable[[NDArray[Any]], object], NDArray[Any]]] = {
-        "ggml": (lambda part: quantize_rows(target, part), values),
-        "f32": (lambda part: rows.quantize(Work("F32", target), part.reshape(-1).view(np.uint8)), values),
-        "bf16": (lambda part: rows.quantize(Work("BF16", target), part.reshape(-1).view(np.uint8)), brain),
+        "ggml": (lambda part: quantize_rows(target, part, columns), values),
+        "f32": (with_kernel("F32"), values),
+        "bf16": (with_kernel("BF16"), brain),
     }
     seconds: dict[str, list[float]] = {f"{name} {n}": [] for name in runs for n in (1, 2)}
     with ThreadPoolExecutor(2) as executor:
@@ -112,13 +134,13 @@ def summary(seconds: dict[str, list[float]], count: int) -> dict[str, Any]:
     return found
 
 
-def measure(rounds: int, count: int) -> dict[str, Any]:
+def measure(rounds: int) -> dict[str, Any]:
     """Run in a child process: load the kernels, then compare."""
-    ready = compile_all()
-    values = weights(count)
-    found: dict[str, Any] = {"seconds_to_load": ready}
-    for target in TYPES:
-        found[target] = compare(target, values, rounds)
+    found: dict[str, Any] = {"seconds_to_load": compile_all()}
+    columns = np.random.default_rng(1).random(ROW, dtype=np.float32)
+    for target, weighted in CASES:
+        name = f"{target} with an imatrix" if weighted else target
+        found[name] = compare(target, columns if weighted else None, rounds)
     return found
 
 
@@ -134,11 +156,11 @@ def in_child(*arguments: str, environment: dict[str, str]) -> Any:  # noqa: ANN4
     return json.loads(done.stdout)
 
 
-def everything(rounds: int, count: int) -> dict[str, Any]:
-    """Compile in one child, measure in another, for each code generation."""
+def everything(rounds: int, generations: list[str], before: dict[str, Any]) -> dict[str, Any]:
+    """Compile in one child, measure in another, for each code generation; keep the others from `before`."""
     found: dict[str, Any] = {
         "phi4local": __version__,
-        "command": f"python -m benchmarks.kernels --rounds {rounds} --weights {count}",
+        "command": f"python -m benchmarks.kernels --rounds {rounds}",
         "machine": hardware.describe(),
         "versions": {
             name: importlib.metadata.version(name)
@@ -147,13 +169,13 @@ def everything(rounds: int, count: int) -> dict[str, Any]:
         "architecture": platform.machine(),
     }
     for name, environment in GENERATIONS.items():
+        if name not in generations:
+            found |= {name: before[name]} if name in before else {}
+            continue
         with tempfile.TemporaryDirectory() as folder:
             variables = {**environment, "PHI4LOCAL_CACHE": folder}
             cold = in_child("--child", "compile", environment=variables)
-            measured = in_child(
-                *("--child", "measure", "--rounds", str(rounds), "--weights", str(count)),
-                environment=variables,
-            )
+            measured = in_child("--child", "measure", "--rounds", str(rounds), environment=variables)
             found[name] = {"seconds_to_compile": cold, **measured}
     return found
 
@@ -163,21 +185,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--weights", type=int, default=ROW * 400)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--generation", choices=GENERATIONS, action="append")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--child", choices=("compile", "measure"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child == "compile":
         print(json.dumps(compile_all()))
     elif options.child == "measure":
-        print(json.dumps(measure(options.rounds, options.weights)))
+        print(json.dumps(measure(options.rounds)))
     else:
-        text = json.dumps(everything(options.rounds, options.weights), indent=1)
+        output = options.output
+        before = json.loads(output.read_text()) if output and output.exists() else {}
+        text = json.dumps(everything(options.rounds, options.generation or [*GENERATIONS], before), indent=1)
         print(text)
-        if options.output:
-            options.output.parent.mkdir(exist_ok=True)
-            options.output.write_text(text + "\n")
+        if output:
+            output.parent.mkdir(exist_ok=True)
+            output.write_text(text + "\n")
 
 
 if __name__ == "__main__":
