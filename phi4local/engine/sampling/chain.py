@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Step = tuple[Any, ...]
 LOWEST_TEMPERATURE = 1e-6
 """Below it, logits divided by the temperature may not fit into a float any more."""
+SMALL_TOP_K = 128
+"""Up to here llama.cpp finds the best tokens with a heap, in one pass."""
 SMALL_VOCABULARY = 2**15
 """phi4-nano has 8,192 tokens; the real family members have 100,352 and 200,064."""
 MIN_KEEP = 0
@@ -105,7 +107,8 @@ def remembered_tokens(sampling: SamplingSettings) -> int:
 def is_cheap(steps: Sequence[Step], *, vocabulary_tokens: int) -> bool:
     """Return whether llama.cpp's own chain over the whole vocabulary is the best way.
 
-    So it is for small vocabularies, and needs no numpy, which takes 0.1 s to load; but for typical sampling,
+    So it is for small vocabularies and for chains that begin with a small top-k (0.17 ms after a real step,
+    0.34 ms through numpy), and needs no numpy, which takes 0.1 s to load; but not for typical sampling,
     which takes forbidden tokens badly there, and mirostat 1, which overflows. So it also is for the one
     combination in which the number of candidates matters that numpy would have dropped.
     """
@@ -114,7 +117,9 @@ def is_cheap(steps: Sequence[Step], *, vocabulary_tokens: int) -> bool:
         return False
     if "top_n_sigma" in names and any(step[0] == "temp_ext" and step[2] for step in steps):
         return True
-    return vocabulary_tokens <= SMALL_VOCABULARY
+    filters = [step for step in steps if step[0] not in ("logit_bias", "penalties", "dry")]
+    small_top_k = filters[0][0] == "top_k" and filters[0][1] <= SMALL_TOP_K
+    return small_top_k or vocabulary_tokens <= SMALL_VOCABULARY
 
 
 def _bias_steps(sampling: SamplingSettings) -> list[Step]:

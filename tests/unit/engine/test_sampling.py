@@ -124,6 +124,8 @@ def test_the_engine_does_not_load_numpy_before_it_is_needed():
     ("settings", "small", "large"),
     [
         ({"temperature": 0}, True, False),
+        ({"temperature": 1, "repeat_penalty": 1.1}, True, True),
+        ({"temperature": 1, "top_k": 129}, True, False),
         ({"temperature": 1, "top_k": 0}, True, False),
         ({"temperature": 1, "typical_p": 0.5}, False, False),
         ({"temperature": 1, "mirostat": 1}, False, False),
