@@ -167,15 +167,15 @@ class Cache:
             return self.cells.capacity
         return self.cells.capacity - self.cells.distinct(h.number for h in self._holdings if h.live)
 
-    def drop_kept(self) -> None:
-        """Free the cells of every kept sequence."""
-        for holding in list(self._kept()):
-            self.drop(holding)
-
     def clear(self) -> None:
         """Forget everything: after an error nobody knows what the cells hold."""
         for holding in self._holdings:
             self.drop(holding)
+
+    def wipe(self) -> None:
+        """Forget everything, and overwrite the numbers in the cells with zeros."""
+        self.clear()
+        self._context.wipe()
 
     def _kept(self) -> Iterator[Holding]:
         return (h for h in self._holdings if not h.live and self.cells.length(h.number))

@@ -14,7 +14,8 @@ from phi4local.engine.cells import common_prefix
 from phi4local.engine.pace import STEP_SECONDS, Pace, divide
 from phi4local.engine.parking import ParkingCache
 from phi4local.engine.rotation import Rotation
-from phi4local.errors import EngineError, Phi4LocalError
+from phi4local.engine.trial import Trial
+from phi4local.errors import EngineError, NonFiniteLogitsError, Phi4LocalError
 from phi4local.native.context import Piece
 
 if TYPE_CHECKING:
@@ -50,21 +51,26 @@ class Lane:
         step_seconds = STEP_SECONDS if settings.step_seconds is None else settings.step_seconds
         self._pace = Pace(step_seconds, context.batch_tokens)
         self._rotation = Rotation()
+        self._trial = Trial()
 
     def step(self) -> None:
         """Advance the sequences of one adapter set by one batch."""
-        key = self._rotation.choose([sequence.key for sequence in self.live], time.perf_counter())
-        members = [sequence for sequence in self.live if sequence.key == key]
+        accused = self._trial.next(self.live)
+        candidates = self.live if accused is None else [accused]
+        key = self._rotation.choose([sequence.key for sequence in candidates], time.perf_counter())
+        members = [sequence for sequence in candidates if sequence.key == key]
         for sequence in members:
             if sequence.holding is None:
                 self._place(sequence)
+        if accused is not None and accused.holding is None:
+            self._trial.give_up()
         batch = self._fitting(self._compose(members))
         if not batch:
             return
         self._model.adapters.use(self.context, key)
         started = time.perf_counter()
         try:
-            rows = self.context.decode_batch([self._piece(sequence, count) for sequence, count in batch])
+            rows = self.context.decode_batch([next_piece(each, self.cache, count) for each, count in batch])
         except EngineError as error:
             self.fail_all(error)
             return
@@ -130,13 +136,7 @@ class Lane:
                 else:
                     prompts.append((sequence, missing))
         budget = max(self._pace.step_tokens - len(batch), LEAST_PROMPT_TOKENS)
-        for priority in sorted({sequence.job.request.priority for sequence, _ in prompts}, reverse=True):
-            some = [(s, missing) for s, missing in prompts if s.job.request.priority == priority]
-            wanted = [min(n, REPEATABLE_TOKENS) if s.repeatable else n for s, n in some]
-            shares = divide(budget, wanted)
-            budget -= sum(shares)
-            batch += [(s, count) for (s, _), count in zip(some, shares, strict=True) if count]
-        return batch
+        return batch + share_out(budget, prompts)
 
     def _fitting(self, batch: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
         """Evict kept sequences to make room for a batch; if that is not enough, whoever came last waits."""
@@ -150,12 +150,6 @@ class Lane:
                 victim.holding = None
             batch = [(sequence, count) for sequence, count in batch if sequence is not victim]
         return batch
-
-    def _piece(self, sequence: Sequence, count: int) -> Piece:
-        number = sequence.holding.number if sequence.holding is not None else 0
-        place = self.cache.cells.length(number)
-        tokens = sequence.tokens[place : place + count]
-        return Piece(number, place, tokens, place + count == len(sequence.tokens))
 
     def _advance(self, batch: list[tuple[Sequence, int]], rows: list[int]) -> None:
         """Write down what was evaluated, and let who is complete choose a token."""
@@ -173,15 +167,26 @@ class Lane:
     def _choose(self, sequence: Sequence, row: int) -> None:
         try:
             reason = sequence.take_token(self.context, row)
+        except NonFiniteLogitsError as error:
+            self._on_poison(sequence, error)
         except Phi4LocalError as error:
-            # Numbers that are none may be in any cell that it shares with a kept sequence.
             self.remove(sequence)
-            self.cache.drop_kept()
             sequence.fail(error)
-            return
-        if reason is not None:
-            self.remove(sequence)
-            sequence.finish(reason)
+        else:
+            self._trial.acquit(sequence)
+            if reason is not None:
+                self.remove(sequence)
+                sequence.finish(reason)
+
+    def _on_poison(self, sequence: Sequence, error: NonFiniteLogitsError) -> None:
+        """End a sequence whose logits are not numbers, if it is the guilty one, and wipe the cells."""
+        guilty = self._trial.convicts(sequence, self.live)
+        for other in self.live:
+            other.holding = None
+        self.cache.wipe()
+        if guilty:
+            self.live.remove(sequence)
+            sequence.fail(error)
 
 
 def will_evaluate(other: Sequence, sequence: Sequence, tokens: int) -> bool:
@@ -189,3 +194,23 @@ def will_evaluate(other: Sequence, sequence: Sequence, tokens: int) -> bool:
     if other.generating or other.key != sequence.key:
         return False
     return common_prefix(other.tokens, sequence.tokens[:-1]) >= tokens
+
+
+def next_piece(sequence: Sequence, cache: Cache, count: int) -> Piece:
+    """Return the next `count` tokens of a sequence, as part of a batch."""
+    number = sequence.holding.number if sequence.holding is not None else 0
+    place = cache.cells.length(number)
+    tokens = sequence.tokens[place : place + count]
+    return Piece(number, place, tokens, place + count == len(sequence.tokens))
+
+
+def share_out(budget: int, prompts: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
+    """Divide the tokens of a step among prompts, given with their missing tokens; high priorities first."""
+    chosen: list[tuple[Sequence, int]] = []
+    for priority in sorted({sequence.job.request.priority for sequence, _ in prompts}, reverse=True):
+        some = [(s, missing) for s, missing in prompts if s.job.request.priority == priority]
+        wanted = [min(n, REPEATABLE_TOKENS) if s.repeatable else n for s, n in some]
+        shares = divide(budget, wanted)
+        budget -= sum(shares)
+        chosen += [(s, count) for (s, _), count in zip(some, shares, strict=True) if count]
+    return chosen

@@ -185,6 +185,10 @@ class NativeContext:
         self._api.llama_memory_seq_rm(self.memory, sequence, start, end)
         self._api.llama_memory_seq_add(self.memory, sequence, end, -1, start - end)
 
+    def wipe(self) -> None:
+        """Drop all cached tokens and set their keys and values to zero."""
+        self._api.llama_memory_clear(self.memory, True)  # noqa: FBT003
+
     def can_move_cells(self) -> bool:
         """Return whether `cut_out` may be called; llama.cpp would abort otherwise."""
         return bool(self._api.llama_memory_can_shift(self.memory))

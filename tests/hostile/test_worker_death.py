@@ -17,7 +17,7 @@ from tests.hostile.worker_crowd import ENDLESS, LONG_PROMPT, Crowd, Tap, exists,
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 HANG_SECONDS = 1.0
-SETTINGS = LoadSettings(context_tokens=2048, threads=1)
+SETTINGS = LoadSettings(context_tokens=2048, threads=1, parallel=4)
 SIGNALS = ("SIGSEGV", "SIGABRT", "SIGKILL", "SIGSTOP")
 """SIGSTOP makes a hang: the process is there and says nothing."""
 

@@ -29,7 +29,7 @@ from tests.hostile.worker_crowd import (
 )
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
-SETTINGS = LoadSettings(context_tokens=2048, threads=1)
+SETTINGS = LoadSettings(context_tokens=2048, threads=1, parallel=4)
 ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc and prlimit")
 
 

@@ -24,7 +24,7 @@ from tests.hostile.worker_crowd import (
 )
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
-SETTINGS = LoadSettings(context_tokens=2048, threads=1)
+SETTINGS = LoadSettings(context_tokens=2048, threads=1, parallel=4)
 PILL = Request(segments=(TokenSegment((8104, 292) * (PROMPT_TOKENS // 2)),), sampling=GREEDY, max_tokens=5)
 
 

@@ -67,11 +67,13 @@ class TokenChooser:
         Raises:
             NonFiniteLogitsError: the chosen token's logit is NaN or infinite.
         """
-        token = self._sampler.sample(context, row)
         self._place += 1
         logits = context.logits(row)
-        # NaN anywhere in the weights makes every logit NaN; looking at one of them costs nothing.
-        if not math.isfinite(logits[token]):
+        # NaN in a sequence makes all its logits NaN; seen before the samplers remember what they made of it.
+        if not math.isfinite(logits[0]):
+            raise NonFiniteLogitsError(self._place)
+        token = self._sampler.sample(context, row)
+        if not math.isfinite(logits[token]):  # a single row of the output's weights
             raise NonFiniteLogitsError(self._place)
         if self._alternatives is None:
             return Choice(token)
