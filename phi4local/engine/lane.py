@@ -141,10 +141,8 @@ class Lane:
     def _fitting(self, batch: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
         """Evict kept sequences to make room for a batch; if that is not enough, whoever came last waits."""
         while batch and not self.cache.make_room(sum(count for _, count in batch)):
-            victim = min(
-                (sequence for sequence in self.live if sequence.holding is not None),
-                key=lambda s: (s.job.request.priority, -s.job.submitted),
-            )
+            holders = [sequence for sequence in self.live if sequence.holding is not None]
+            victim = min(holders, key=lambda s: (s.job.request.priority, -s.job.submitted))
             if victim.holding is not None:
                 self.cache.drop(victim.holding)
                 victim.holding = None

@@ -12,7 +12,7 @@ import pytest
 from phi4local.engine.worker import EngineWorker
 from phi4local.errors import EngineCrashedError, EngineHungError
 from phi4local.settings import LoadSettings
-from tests.hostile.worker_crowd import ENDLESS, LONG_PROMPT, Crowd, Tap, exists, read, right_answers
+from tests.hostile.worker_crowd import ENDLESS, Crowd, Tap, exists, long_prompt, read, right_answers
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
@@ -118,7 +118,7 @@ def test_a_death_under_load_is_told_or_made_good(worker, some_cases, monkeypatch
         os.kill(old, getattr(signal, name))
     else:
         strike(at(times))
-    marked = worker.submit(ENDLESS if at is at_token else LONG_PROMPT)
+    marked = worker.submit(ENDLESS if at is at_token else long_prompt())
     crowd = Crowd(worker, cases[:4])
     outcomes = [read(marked), *crowd.wait()]
 

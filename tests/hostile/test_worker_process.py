@@ -20,9 +20,9 @@ from phi4local.settings import LoadSettings
 from tests.hostile.worker_crowd import (
     ENDLESS,
     GREEDY,
-    LONG_PROMPT,
     Crowd,
     exists,
+    long_prompt,
     read,
     request_of,
     right_answers,
@@ -86,7 +86,7 @@ def test_a_load_without_memory_is_an_error_line(nano, room_mib):
             assert caught.value.hint
         else:
             worker.load(nano, SETTINGS)
-            assert read(worker.submit(LONG_PROMPT)).finished is not None
+            assert read(worker.submit(long_prompt())).finished is not None
 
 
 def test_an_error_while_progress_is_shown_is_raised_where_it_was_asked_for(nano):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -27,10 +28,13 @@ GREEDY = SamplingSettings(temperature=0)
 ENDLESS = Request(segments=(TokenSegment((8104, 292, 8106)),), sampling=GREEDY, ignore_end=True)
 """Some 2,000 tokens: there is time to do something to its process."""
 PROMPT_TOKENS = 1500
-LONG_PROMPT = Request(
-    segments=(TokenSegment((8104, 292) * (PROMPT_TOKENS // 2)),), sampling=GREEDY, max_tokens=5
-)
-"""Evaluated in several steps."""
+_first_tokens = itertools.count(100)
+
+
+def long_prompt() -> Request:
+    """Return a request that is evaluated in several steps: no other one has its prefix."""
+    tokens = (next(_first_tokens), *(8104, 292) * (PROMPT_TOKENS // 2))[:PROMPT_TOKENS]
+    return Request(segments=(TokenSegment(tokens),), sampling=GREEDY, max_tokens=5)
 
 
 class Tap:
