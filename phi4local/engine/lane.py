@@ -21,6 +21,7 @@ from phi4local.native.context import Piece
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from phi4local.engine.cache import Cache
     from phi4local.engine.model import LoadedModel
     from phi4local.engine.sequence import Sequence
     from phi4local.native.context import NativeContext
@@ -81,12 +82,9 @@ class Lane:
     def end_unwanted(self) -> None:
         """Finish who was cancelled and whose time is up."""
         for sequence in list(self.live):
-            if sequence.job.cancelled.is_set():
+            if (cancelled := sequence.job.cancelled.is_set()) or sequence.overdue:
                 self.remove(sequence)
-                sequence.finish("cancelled")
-            elif sequence.overdue:
-                self.remove(sequence)
-                sequence.finish("time")
+                sequence.finish("cancelled" if cancelled else "time")
 
     def outgrown(self) -> list[Sequence]:
         """Return the sequences that have become too long for this lane."""
