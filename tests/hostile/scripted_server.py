@@ -70,7 +70,10 @@ class ScriptedServer:
             head, _, body = data.partition(b"\r\n\r\n")
             length = int((head.lower().partition(b"content-length:")[2].split() or [b"0"])[0])
             while len(body) < length:
-                body += connection.recv(65536)
+                received = connection.recv(65536)
+                if not received:
+                    return
+                body += received
             self.requests.append((head.decode(), body.decode()))
             for step in [self.models] if head.startswith(b"GET") else self.script:
                 self._do(connection, step)

@@ -192,7 +192,7 @@ def test_cancelling_hangs_up(serve, script):
             assert isinstance(next(iter(generation)), Text)
         generation.cancel()
         assert generation.result().finished.reason == "cancelled"
-        # Cancelled before the connection was made, the server never saw it.
+        # Cancelled before all of it was sent, the request never reached the script.
         assert len(server.requests) == 1 or server.left.wait(60)
 
 
