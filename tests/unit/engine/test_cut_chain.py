@@ -74,7 +74,8 @@ def context(tmp_path_factory, native_library):
 
 
 def write_logits(context, row):
-    ctypes.memmove(context.logits(), np.ascontiguousarray(row, np.float32).ctypes.data, 4 * len(row))
+    row = np.ascontiguousarray(row, np.float32)  # kept alive while its address is used
+    ctypes.memmove(context.logits(), row.ctypes.data, row.nbytes)
 
 
 def real_row(random):
