@@ -58,8 +58,7 @@ class Lane:
         """Advance the sequences of one adapter set by one batch."""
         accused = self._trial.next(self.live)
         candidates = self.live if accused is None else [accused]
-        key = self._rotation.choose([sequence.key for sequence in candidates], time.perf_counter())
-        members = [sequence for sequence in candidates if sequence.key == key]
+        members = self._rotation.choose(candidates, time.perf_counter())
         for sequence in members:
             if sequence.holding is None:
                 self._place(sequence)
@@ -68,7 +67,7 @@ class Lane:
         batch = self._fitting(self._compose(members))
         if not batch:
             return
-        self._model.adapters.use(self.context, key)
+        self._model.adapters.use(self.context, members[0].key)
         started = time.perf_counter()
         try:
             rows = self.context.decode_batch([next_piece(each, self.cache, count) for each, count in batch])
@@ -81,8 +80,9 @@ class Lane:
 
     def end_unwanted(self) -> None:
         """Finish who was cancelled and whose time is up."""
+        now = time.perf_counter()
         for sequence in list(self.live):
-            if (cancelled := sequence.job.cancelled.is_set()) or sequence.overdue:
+            if (cancelled := sequence.job.cancelled.is_set()) or now > sequence.deadline:
                 self.remove(sequence)
                 sequence.finish("cancelled" if cancelled else "time")
 

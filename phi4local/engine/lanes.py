@@ -25,13 +25,10 @@ class Lanes:
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
-        self._first = Lane(model, model.context)
-        self._long: Lane | None = None
+        self._made = [Lane(model, model.context)]
 
     def __iter__(self) -> Iterator[Lane]:
-        yield self._first
-        if self._long is not None:
-            yield self._long
+        return iter(self._made)
 
     def lane_for(self, tokens: int) -> Lane:
         """Return the lane for a sequence of so many tokens.
@@ -39,7 +36,7 @@ class Lanes:
         Raises:
             EngineError: there is no memory for the second context.
         """
-        return self.lane(long=tokens > self._first.limit_tokens)
+        return self.lane(long=tokens > self._made[0].limit_tokens)
 
     def lane(self, *, long: bool) -> Lane:
         """Return one of the lanes; without LongRoPE there is only one.
@@ -48,7 +45,7 @@ class Lanes:
             EngineError: there is no memory for the second context.
         """
         if not long or not self._model.has_two_contexts:
-            return self._first
-        if self._long is None:
-            self._long = Lane(self._model, self._model.new_context(long=True))
-        return self._long
+            return self._made[0]
+        if len(self._made) == 1:
+            self._made.append(Lane(self._model, self._model.new_context(long=True)))
+        return self._made[1]

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from phi4local.engine.cache import AdapterKey
+    from phi4local.engine.sequence import Sequence
 
 SLICE_STEPS = 32
 SLICE_SECONDS = 0.25
@@ -28,18 +27,21 @@ class Rotation:
         self._steps = 0
         self._since = 0.0
 
-    def choose(self, keys: Sequence[AdapterKey], now: float) -> AdapterKey:
-        """Return the key that computes next.
+    def choose(self, live: list[Sequence], now: float) -> list[Sequence]:
+        """Return the sequences whose adapters compute next.
 
         Args:
-            keys: of all live sequences, in order of their arrival.
+            live: all of them, in order of their arrival.
             now: a clock in seconds.
         """
-        groups = list(dict.fromkeys(keys))
+        first = live[0].key
+        if all(sequence.key == first for sequence in live):
+            return live
+        groups = list(dict.fromkeys(sequence.key for sequence in live))
         over = self._steps >= SLICE_STEPS or now - self._since >= SLICE_SECONDS
-        if self._key not in groups or (over and len(groups) > 1):
+        if self._key not in groups or over:
             place = groups.index(self._key) + 1 if self._key in groups else 0
             self._key = groups[place % len(groups)]
             self._steps, self._since = 0, now
         self._steps += 1
-        return self._key
+        return [sequence for sequence in live if sequence.key == self._key]

@@ -94,9 +94,10 @@ class Scheduler:
         self._model.close()
 
     def _run(self) -> None:
-        while self._receive(wait=not self._line and not self._live()):
-            self._leave_line()
-            for lane in list(self._lanes):
+        while self._receive(wait=not self._line and not any(lane.live for lane in self._lanes)):
+            if self._line:
+                self._leave_line()
+            for lane in self._lanes:
                 if lane.live:
                     self._guard(partial(self._step, lane), lane.fail_all)
         for sequence in self._everyone():

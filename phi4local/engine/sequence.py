@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class Sequence:
     Attributes:
         tokens: prompt and answer so far; what the cache does not hold of it is still to be evaluated.
         key: digests and scales of its adapters.
+        deadline: when its time is up, in seconds of `time.perf_counter`.
         holding: its cells, or `None` while it waits for a prefix or for room.
         repeatable: has a seed, which promises the same answer again.
 
@@ -58,6 +60,7 @@ class Sequence:
     def start(self) -> None:
         """Start the clock: its turn in the line has come."""
         self._started = time.perf_counter()
+        self.deadline = self._started + (self.job.request.max_seconds or math.inf)
 
     @property
     def generating(self) -> bool:
@@ -68,12 +71,6 @@ class Sequence:
     def may_use_moved_cells(self) -> bool:
         """Whether it takes part in context shifts, and so accepts what they leave in the cache."""
         return bool(self._turns)
-
-    @property
-    def overdue(self) -> bool:
-        """Whether its time is up."""
-        limit = self.job.request.max_seconds
-        return limit is not None and time.perf_counter() - self._started > limit
 
     def begin(self, holding: Holding, reused_tokens: int) -> None:
         """Take the cells to work with; the first time they tell how much was reused."""

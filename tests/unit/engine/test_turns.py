@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 
 from phi4local.engine.rotation import SLICE_STEPS, Rotation
@@ -24,17 +26,25 @@ def test_fewer_than_two_turns_leave_nothing_to_drop(starts):
     assert not Turns(starts)
 
 
-BASE, STYLE = (), (("digest", 1.0),)
+@dataclass
+class Live:
+    """What the rotation looks at."""
+
+    key: tuple
+
+
+BASE, STYLE = Live(()), Live((("digest", 1.0),))
 
 
 def test_groups_take_turns_after_a_slice_of_steps_or_time():
     rotation = Rotation()
-    order = [rotation.choose([BASE, STYLE, BASE], now=0.0) for _ in range(2 * SLICE_STEPS + 1)]
-    assert order == [BASE] * SLICE_STEPS + [STYLE] * SLICE_STEPS + [BASE]
-    assert rotation.choose([BASE, STYLE], now=0.3) == STYLE
+    live = [BASE, STYLE, BASE]
+    order = [rotation.choose(live, now=0.0) for _ in range(2 * SLICE_STEPS + 1)]
+    assert order == [[BASE, BASE]] * SLICE_STEPS + [[STYLE]] * SLICE_STEPS + [[BASE, BASE]]
+    assert rotation.choose(live, now=0.3) == [STYLE]
 
 
 def test_a_group_alone_goes_on_and_a_group_that_ended_is_left():
     rotation = Rotation()
-    assert {rotation.choose([STYLE], now=float(second)) for second in range(100)} == {STYLE}
-    assert rotation.choose([BASE], now=100.0) == BASE
+    assert all(rotation.choose([STYLE, STYLE], now=float(second)) == [STYLE] * 2 for second in range(100))
+    assert rotation.choose([BASE], now=100.0) == [BASE]
