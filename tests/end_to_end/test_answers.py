@@ -134,7 +134,8 @@ def test_version_and_completion(run_cli):
         "COMP_CWORD": "2",
     }
     offered = subprocess.run([program], env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert offered.stdout.split() == ["phi-4", "phi4-nano"]
+    manifests = (Path(__file__).parents[2] / "models").glob("*.toml")
+    assert offered.stdout.split() == sorted(path.stem for path in manifests)
 
 
 def test_help_loads_nothing_heavy():
@@ -174,9 +175,10 @@ def test_the_workshop_is_the_same_command(checkpoint, tmp_path):
     assert output.read_bytes()[:4] == b"GGUF"
 
 
-def test_the_help_of_convert_names_every_quantization(run_cli):
+def test_an_unknown_quantization_is_answered_with_all_that_there_are(run_cli, checkpoint, tmp_path):
     from phi4local.convert import QUANTIZATIONS
 
     shown = run_cli(["convert", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
-    assert all(name in shown for name in QUANTIZATIONS)
     assert "CHECKPOINT-QUANTIZATION.gguf" in shown
+    refused = run_cli(["convert", str(checkpoint), "-q", "nope", "-o", str(tmp_path / "x.gguf")])
+    assert all(name in refused.stderr for name in QUANTIZATIONS)
