@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from phi4local import hardware
 from phi4local.engine.adapters import Adapters
 from phi4local.engine.pace import STEP_SECONDS
-from phi4local.errors import ContextTooLongError
+from phi4local.errors import ContextTooLongError, EngineError, InvalidSettingError
 from phi4local.native import llama
 from phi4local.native.context import ContextShape, NativeContext
 from phi4local.prompts import TokenSegment, break_up
@@ -129,6 +129,7 @@ class LoadedModel:
         self.trained_context_tokens = file.trained_context_tokens
         self._user_defined = file.user_defined_tokens
         self._pieces: dict[int, bytes | None] = {}
+        self._closed = False
         self.facts = ModelFacts(
             settings=settings,
             parameters=self.native.parameters,
@@ -145,7 +146,11 @@ class LoadedModel:
 
         Raises:
             ContextTooLongError: so much text that it cannot fit, whatever its tokens are.
+            InvalidSettingError: a token id that the vocabulary does not have.
+            EngineError: the model is closed.
         """
+        if self._closed:
+            raise EngineError("the model is closed", hint="load it again")
         text_bytes = sum(len(s.text) for s in segments if not isinstance(s, TokenSegment))
         if text_bytes > LONGEST_TOKEN * self.trained_context_tokens:  # minutes of work for a known answer
             raise ContextTooLongError(
@@ -156,6 +161,7 @@ class LoadedModel:
         ids: list[int] = []
         for segment in segments:
             if isinstance(segment, TokenSegment):
+                self._check_ids(segment.token_ids)
                 ids += segment.token_ids
             elif segment.special:
                 ids += self.native.tokenize(segment.text, special=True)
@@ -163,6 +169,15 @@ class LoadedModel:
                 for piece in break_up(segment.text, self._user_defined):
                     ids += self.native.tokenize(piece, special=False)
         return ids
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        """Refuse foreign ids here: llama.cpp would refuse the whole batch, with everybody else's tokens."""
+        if ids and not 0 <= min(ids) <= max(ids) < self.native.vocabulary_tokens:
+            raise InvalidSettingError(
+                "token_ids",
+                f"has ids from {min(ids):,} to {max(ids):,}",
+                hint=f"the model knows 0 to {self.native.vocabulary_tokens - 1:,}",
+            )
 
     def tokenize_turns(self, request: Request) -> tuple[list[int], list[int]]:
         """Return the token ids of a request's prompt and the places where its `turn_starts` are."""
@@ -221,4 +236,5 @@ class LoadedModel:
 
     def close(self) -> None:
         """Free contexts and model."""
+        self._closed = True
         llama.close_all(*self._contexts, self.native)

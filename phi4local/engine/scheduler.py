@@ -13,7 +13,7 @@ from phi4local.engine.job import Job, Task
 from phi4local.engine.keeping import Keeping
 from phi4local.engine.lanes import Lanes
 from phi4local.engine.sequence import Sequence
-from phi4local.errors import EngineBusyError, EngineError, Phi4LocalError
+from phi4local.errors import EngineBusyError, Phi4LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,27 +48,24 @@ class Scheduler:
         self._line: list[tuple[int, int, Sequence]] = []
         self._numbers = itertools.count()
         self._closing = False
+        self._entering = threading.Lock()
+        """Held while the model is used on a caller's thread: it must not be freed meanwhile."""
         self._thread = threading.Thread(target=self._run, name="phi4local-scheduler", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
         """Put a job in line. Its prompt is tokenized here, on the caller's thread, where nobody waits."""
-        if self._closing:
-            job.fail(EngineError("the model is closed", hint="load it again"))
-            return
         try:
-            sequence = Sequence(self._model, job)
+            with self._entering:
+                self._inbox.put(Sequence(self._model, job))
         except Phi4LocalError as error:
             job.fail(error)
-        else:
-            self._inbox.put(sequence)
 
     def save(self, conversation: Request, path: Path, *, most_bytes: int) -> KeptState:
         """Write the cached cells of a conversation to a file, between two steps; see `Keeping.save`."""
-        ids, key = (
-            self._model.tokenize(conversation.segments),
-            self._model.adapters.key(conversation.adapters),
-        )
+        with self._entering:
+            ids = self._model.tokenize(conversation.segments)
+        key = self._model.adapters.key(conversation.adapters)
         return self._do(Task(lambda keeping: keeping.save(ids, key, path, most_bytes=most_bytes)))
 
     def restore(self, path: Path) -> KeptState:
@@ -91,7 +88,9 @@ class Scheduler:
         self._closing = True
         self._inbox.put(None)
         self._thread.join()
-        self._model.close()
+        with self._entering:
+            self._model.close()
+        self._end_everyone()  # who came after the thread's last look
 
     def _run(self) -> None:
         while self._receive(wait=not self._line and not any(lane.live for lane in self._lanes)):
@@ -100,8 +99,7 @@ class Scheduler:
             for lane in self._lanes:
                 if lane.live:
                     self._guard(partial(self._step, lane), lane.fail_all)
-        for sequence in self._everyone():
-            sequence.finish("cancelled")
+        self._end_everyone()
 
     def _receive(self, *, wait: bool) -> bool:
         """Take everything that came; return False when the engine closes."""
@@ -159,14 +157,18 @@ class Scheduler:
     def _free_places(self) -> int:
         return max(0, self._parallel - self._live())
 
-    def _everyone(self) -> list[Sequence]:
-        """Return all sequences in work and in line, those too that were not taken from the inbox yet."""
+    def _end_everyone(self) -> None:
+        """Cancel all sequences in work and in line, those too that were not taken from the inbox yet."""
         everyone = [sequence for lane in self._lanes for sequence in lane.live]
         everyone += [sequence for _, _, sequence in self._line]
+        for lane in self._lanes:
+            lane.live.clear()
+        self._line.clear()
         while not self._inbox.empty():
             item = self._inbox.get()
             if isinstance(item, Task):
                 item.cancel()
             elif item is not None:
                 everyone.append(item)
-        return everyone
+        for sequence in everyone:
+            sequence.finish("cancelled")
