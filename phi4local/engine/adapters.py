@@ -66,8 +66,8 @@ class Adapters:
                 raise InvalidSettingError(
                     "adapters", f"has a scale of {scale}; it must be between {-MOST_SCALE} and {MOST_SCALE}"
                 )
-        if len({name for name, _ in wanted}) < len(wanted):
-            raise InvalidSettingError("adapters", "names an adapter twice")
+        if len({self._digests[name] for name, _ in wanted}) < len(wanted):
+            raise InvalidSettingError("adapters", "names an adapter twice, or one file under two names")
         return tuple(sorted((self._digests[name], float(scale)) for name, scale in wanted if scale))
 
     def use(self, context: NativeContext, key: AdapterKey) -> None:

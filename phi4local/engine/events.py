@@ -95,7 +95,11 @@ class ContextShifted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Exact token counts. `reused_tokens` of the prompt were in the cache and not evaluated again."""
+    """Exact token counts.
+
+    The prompt is counted as it came, before turns were dropped. `reused_tokens` of it were in the cache and
+    not evaluated again.
+    """
 
     prompt_tokens: int
     reused_tokens: int

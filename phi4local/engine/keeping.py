@@ -83,6 +83,8 @@ class Keeping:
             EngineError: there is no memory for the context that it needs.
         """
         state = read_saved(path, self._identity())
+        if state.long and not self._model.has_two_contexts:
+            raise SavedStateError(path, "was computed for a longer context than this model was loaded with")
         lane = self._lanes.lane(long=state.long)
         if state.streams != lane.context.streams:
             raise SavedStateError(path, "was saved with another `parallel` or `unified_kv`")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REPEATABLE_TOKENS = 16
 """Prompt tokens in each step of a request with a seed: always the same, so that sums come out the same."""
 WORTH_WAITING_TOKENS = 32
-"""A prompt waits for another one to evaluate a prefix that both have, if that saves at least this much."""
+"""A prompt waits until another one has evaluated all that both begin with, if that is at least this long."""
 LEAST_PROMPT_TOKENS = 4
 """Prompt tokens of a step even when those who generate already fill it: nobody starves."""
 
@@ -64,8 +64,7 @@ class Lane:
                 self._place(sequence)
         if accused is not None and accused.holding is None:
             self._trial.give_up()
-        batch = self._fitting(self._compose(members))
-        if not batch:
+        if not (batch := self._fitting(self._compose(members))):
             return
         self._model.adapters.use(self.context, members[0].key)
         started = time.perf_counter()
@@ -112,7 +111,8 @@ class Lane:
             moved_too = sequence.may_use_moved_cells
             prefix = self.cache.find_prefix(tokens, sequence.key, moved_too=moved_too)
             earlier = self.live[: self.live.index(sequence)]
-            if any(will_evaluate(other, sequence, prefix.tokens + WORTH_WAITING_TOKENS) for other in earlier):
+            least = max(WORTH_WAITING_TOKENS, prefix.tokens + 1)
+            if any(will_evaluate(other, sequence, least) for other in earlier):
                 return
         holders = [other for other in self.live if other.holding is not None]
         missing = len(sequence.tokens) - prefix.tokens + len(holders) * REPEATABLE_TOKENS
@@ -134,7 +134,8 @@ class Lane:
                 else:
                     prompts.append((sequence, missing))
         budget = max(self._pace.step_tokens - len(batch), LEAST_PROMPT_TOKENS)
-        return batch + share_out(budget, prompts)
+        room = self.context.batch_tokens - len(batch)
+        return batch + share_out(min(budget, room), prompts) if room >= REPEATABLE_TOKENS else batch
 
     def _fitting(self, batch: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
         """Evict kept sequences to make room for a batch; if that is not enough, whoever came last waits."""
@@ -201,12 +202,20 @@ def next_piece(sequence: Sequence, cache: Cache, count: int) -> Piece:
 
 
 def share_out(budget: int, prompts: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:
-    """Divide the tokens of a step among prompts, given with their missing tokens; high priorities first."""
+    """Divide the tokens of a step among prompts, given with their missing tokens; high priorities first.
+
+    A request with a seed gets its whole piece or waits for the next step; the first one never waits.
+    """
     chosen: list[tuple[Sequence, int]] = []
-    for priority in sorted({sequence.job.request.priority for sequence, _ in prompts}, reverse=True):
-        some = [(s, missing) for s, missing in prompts if s.job.request.priority == priority]
-        wanted = [min(n, REPEATABLE_TOKENS) if s.repeatable else n for s, n in some]
-        shares = divide(budget, wanted)
+    for sequence, missing in sorted(prompts, key=lambda prompt: -prompt[0].job.request.priority):
+        piece = min(missing, REPEATABLE_TOKENS)
+        if sequence.repeatable and (piece <= budget or not chosen):
+            chosen.append((sequence, piece))
+            budget -= piece
+    others = [(sequence, missing) for sequence, missing in prompts if not sequence.repeatable]
+    for priority in sorted({sequence.job.request.priority for sequence, _ in others}, reverse=True):
+        some = [(s, missing) for s, missing in others if s.job.request.priority == priority]
+        shares = divide(max(0, budget), [missing for _, missing in some])
         budget -= sum(shares)
         chosen += [(s, count) for (s, _), count in zip(some, shares, strict=True) if count]
     return chosen

@@ -131,10 +131,10 @@ class Scheduler:
             self._enter_lane(sequence)
 
     def _enter_lane(self, sequence: Sequence) -> None:
-        try:
+        def enter() -> None:  # there may be no memory for a second context
             self._lanes.lane_for(len(sequence.tokens)).live.append(sequence)
-        except Phi4LocalError as error:  # there was no memory for a second context
-            sequence.fail(error)
+
+        self._guard(enter, sequence.fail)
 
     def _step(self, lane: Lane) -> None:
         lane.end_unwanted()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from phi4local.native.llama import NativeModel
 
+_FEWEST_CELLS = 256
+"""llama.cpp's unit of cells. A batch has no more tokens than that; each sequence needs a place in it."""
 _GGML_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 _NO_POOLING = 0  # LLAMA_POOLING_TYPE_NONE: one vector for each token
 
@@ -80,7 +82,8 @@ class NativeContext:
     def __init__(self, model: NativeModel, shape: ContextShape) -> None:
         self._api = api = bindings()
         parameters = api.llama_context_default_params()
-        parameters.n_ctx = shape.context_tokens * (1 if shape.unified else shape.sequences)
+        cells = max(shape.context_tokens, _FEWEST_CELLS)
+        parameters.n_ctx = cells * (1 if shape.unified else shape.sequences)
         parameters.n_batch = parameters.n_ubatch = min(shape.batch_tokens, parameters.n_ctx)
         parameters.n_threads = parameters.n_threads_batch = shape.threads
         parameters.type_k = parameters.type_v = _GGML_TYPE[shape.kv_type]

@@ -9,8 +9,10 @@ import pytest
 
 from phi4local import gguf
 from phi4local.convert import convert_checkpoint
-from phi4local.engine import ContextShifted, Finished, Request, Text
+from phi4local.engine import ContextShifted, Finished, Generation, Request, Text
 from phi4local.engine.engine import Engine
+from phi4local.engine.model import LoadedModel
+from phi4local.engine.scheduler import Job, Scheduler
 from phi4local.errors import EngineBusyError, InvalidSettingError
 from phi4local.prompts import TokenSegment
 from phi4local.runtime.facts import file_facts
@@ -228,6 +230,29 @@ def test_who_comes_when_the_line_is_full_is_refused(start):
     assert (caught.value.running, caught.value.waiting) == (1, 2)
     running.cancel()
     assert [usage.generated_tokens for usage in usages(waiting)] == [1, 1]
+
+
+def test_a_prompt_with_a_seed_is_cut_the_same_way_whatever_ran_before(model_file, native_library):
+    model = LoadedModel(model_file, LoadSettings(context_tokens=512, threads=1))
+    scheduler = Scheduler(model)
+    request = ask(some_ids(100, 1), sampling=SamplingSettings(seed=1), max_tokens=1)
+
+    def pieces():
+        ends, generation = [], Generation(cancel=lambda: None)
+        scheduler.submit(Job(request, generation.put, lambda done, _all: ends.append(done)))
+        generation.result()
+        return ends
+
+    first = pieces()
+    assert first == [16, 32, 48, 64, 80, 96, 100]
+    assert pieces() == first
+    scheduler.close()
+
+
+def test_many_sequences_fit_into_a_small_context(start):
+    engine = start(context_tokens=16, cache_tokens=16, parallel=32)
+    generations = [engine.submit(ask([5, seed, 7], max_tokens=6, ignore_end=True)) for seed in range(32)]
+    assert [usage.generated_tokens for usage in usages(generations)] == [6] * 32
 
 
 def test_a_time_limit_ends_with_what_came(start):
