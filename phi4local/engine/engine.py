@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 class Engine:
     """One model behind `submit`, on a thread of this process.
 
-    Unlike `EngineWorker` it does not make the threads of libgomp sleep sooner (GOMP_SPINCOUNT, see
-    `worker.process`): it is read once, when the first library loads libgomp, and belongs to the program. Set
-    it before Python starts if other work keeps the processors busy.
-
     Args:
         file: a file that passed `phi4local.gguf.validate`.
         settings: unset fields are decided by the model and this machine; see `facts`.

@@ -9,11 +9,13 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from phi4local.engine.contention import Contention
 from phi4local.engine.job import Job, Task
 from phi4local.engine.keeping import Keeping
 from phi4local.engine.lanes import Lanes
 from phi4local.engine.sequence import Sequence
 from phi4local.errors import EngineBusyError, Phi4LocalError
+from phi4local.native.spinning import Spinning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,7 @@ class Scheduler:
         self._model = model
         self._lanes = Lanes(model)
         self._keeping = Keeping(model, self._lanes)
+        self._contention = Contention(Spinning(), model.facts.settings.threads or 1)
         self._parallel = model.facts.settings.parallel or 1
         self._queue_limit = model.facts.settings.queue_limit or 1
         self._inbox: queue.SimpleQueue[Sequence | Task[Any] | None] = queue.SimpleQueue()
@@ -94,15 +97,19 @@ class Scheduler:
 
     def _run(self) -> None:
         while self._receive(wait=not self._line and not any(lane.live for lane in self._lanes)):
+            self._contention.observe()
             if self._line:
                 self._leave_line()
             for lane in self._lanes:
                 if lane.live:
                     self._guard(partial(self._step, lane), lane.fail_all)
+        self._contention.close()
         self._end_everyone()
 
     def _receive(self, *, wait: bool) -> bool:
         """Take everything that came; return False when the engine closes."""
+        if wait:
+            self._contention.pause()
         while wait or not self._inbox.empty():
             wait = False
             item = self._inbox.get()

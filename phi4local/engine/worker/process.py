@@ -14,17 +14,10 @@ _BOOT = (
     "importlib.import_module(sys.argv[1]).main()"
 )
 
-_SPIN_COUNT = "1000"
-"""How long a thread of libgomp spins before it sleeps. Its default of 300,000 (a millisecond) makes a busy
-machine ten times slower: threads burn the time slices that others of them wait for. See benchmarks/LOG.md."""
-
 
 def child_environment() -> dict[str, str]:
-    """Return this process's variables, with fewer busy threads unless the person chose.
-
-    libgomp sleeps sooner, and numpy's OpenBLAS has no threads: the engine multiplies only single rows.
-    """
-    return {"GOMP_SPINCOUNT": _SPIN_COUNT, "OPENBLAS_NUM_THREADS": "1", **os.environ}
+    """Return this process's variables; numpy's OpenBLAS gets no threads: the engine multiplies only rows."""
+    return {"OPENBLAS_NUM_THREADS": "1", **os.environ}
 
 
 def child_command(module: str) -> list[str]:
