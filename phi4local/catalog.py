@@ -65,6 +65,7 @@ class Manifest:
         template_mark: words by which a template tells this model from another one with the same numbers.
         end_tokens: texts of the tokens that end an answer; the first one ends a turn.
         defects: mistakes that the converter corrects.
+        ollama_template: the chat template in the language of Ollama, Go's text/template; empty for none.
     """
 
     name: str
@@ -85,6 +86,15 @@ class Manifest:
     end_tokens: tuple[str, ...]
     template_mark: str = ""
     defects: tuple[KnownDefect, ...] = ()
+    ollama_template: str = ""
+
+    def ollama_parameters(self) -> dict[str, Any]:
+        """Return what Ollama calls the parameters of a model: its sampling values and what ends an answer.
+
+        Example: `{"stop": ["<|im_end|>", "<|endoftext|>"], "temperature": 0.0}` for Phi-4.
+        """
+        sampling = {name: value for name, value in self.sampling.to_mapping().items() if value is not None}
+        return {"stop": list(self.end_tokens), **sampling}
 
     def has_template(self, template: str) -> bool:
         """Return whether `template` was published for this model."""
@@ -196,4 +206,5 @@ def _read(path: Path) -> Manifest:
         end_tokens=tuple(chat["end_tokens"]),
         template_mark=chat.get("mark", ""),
         defects=tuple(KnownDefect(**defect) for defect in data.get("defects", ())),
+        ollama_template=data.get("ollama", {}).get("template", ""),
     )

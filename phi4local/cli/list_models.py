@@ -42,16 +42,16 @@ def _rows() -> list[dict[str, Any]]:
     parameters = {manifest.name: manifest.parameters for manifest in manifests}
     rows = [
         {
-            "name": model.name,
+            "name": model.name if model.tag == model.quantization else str(model.reference),
             "quantization": model.quantization,
             "size_bytes": model.size_bytes,
-            "parameters": parameters.get(model.name),
+            "parameters": parameters.get(model.member or model.name),
             "state": "ready",
             "path": str(model.path),
         }
         for model in installed.installed()
     ]
-    here = {row["name"] for row in rows}
+    here = {name for model in installed.installed() for name in (model.name, model.member)}
     for manifest in manifests:
         if manifest.name not in here:
             state = "embedded, made at first use" if manifest.folder else how_to_get(manifest)

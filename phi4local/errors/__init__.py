@@ -10,7 +10,8 @@
     │   ├── ModelFileChangedError       a file that was replaced or removed while its model ran
     │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
     │   ├── AdapterError                a LoRA adapter that is damaged, or made for another model
-    │   └── SavedStateError             a conversation that cannot be saved or put back
+    │   ├── SavedStateError             a conversation that cannot be saved or put back
+    │   └── StoreError                  a kept model that is damaged, or no longer what it was
     ├── ConversionError                 a checkpoint that cannot become a GGUF
     │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
     │   ├── UnknownTensorError          a tensor that this architecture does not have
@@ -21,6 +22,7 @@
     │   ├── OutputExistsError           the output is there and may not be replaced
     │   └── NotEnoughDiskError          less free space than the output needs
     ├── DownloadError                   network, access, or bytes that are not what was announced
+    │   └── UnsafeNameError             a name, path or digest that could lead out of the store
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
     ├── ContextTooLongError             a prompt that does not fit into the context
@@ -68,9 +70,11 @@ from phi4local.errors.models import (
     ModelNotInstalledError,
     NonFiniteWeightError,
     SavedStateError,
+    StoreError,
     UnknownModelError,
     UnknownQuantizationError,
     UnknownTensorError,
+    UnsafeNameError,
     UnstorableWeightError,
     UnsupportedCheckpointError,
 )
@@ -103,9 +107,11 @@ __all__ = [
     "Phi4LocalError",
     "RemoteError",
     "SavedStateError",
+    "StoreError",
     "UnknownModelError",
     "UnknownQuantizationError",
     "UnknownTensorError",
+    "UnsafeNameError",
     "UnstorableWeightError",
     "UnsupportedCheckpointError",
 ]

@@ -121,6 +121,23 @@ class DownloadError(Phi4LocalError):
     hint = "check the connection and try again"
 
 
+class UnsafeNameError(DownloadError):
+    """A path, digest, commit or name that could lead out of the store."""
+
+    def __init__(self, what: str, text: str, problem: str) -> None:
+        shown = text if len(text) <= 120 else f"{text[:117]}..."
+        super().__init__(
+            f"the {what} `{shown}` {problem}", hint="nothing was written; a name is [host/owner/]model[:tag]"
+        )
+        self.what, self.text, self.problem = what, text, problem
+
+
+class StoreError(FileFormatError):
+    """A manifest or a file in the store that is missing, damaged, or not what it was."""
+
+    hint = "`phi4local verify` looks at everything that is kept"
+
+
 def _or_list(names: Sequence[str]) -> str:
     quoted = [f"`{name}`" for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING
 from phi4local import catalog, convert
 from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownModelError
 from phi4local.runtime.remote.address import is_address
-from phi4local.store import installed
-from phi4local.store.home import make_models_folder
+from phi4local.store import installed, manifests
+from phi4local.store.home import make_work_folder
+from phi4local.store.locks import locked
+from phi4local.store.manifests import Origin
+from phi4local.store.names import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +31,15 @@ class Source:
 
     Attributes:
         name: how the model is called in tables and messages.
+        installed: a model of the store, or
         gguf: a GGUF file that is there, or
-        checkpoint: a safetensors folder that is there; one of the two is set.
+        checkpoint: a safetensors folder that is there; one of the three is set.
         quantization: what to make of the checkpoint.
         manifest: the family member, when the name is one.
     """
 
     name: str
+    installed: installed.InstalledModel | None = None
     gguf: Path | None = None
     checkpoint: Path | None = None
     quantization: str | None = None
@@ -43,8 +49,8 @@ class Source:
 def default_model() -> str:
     """Return the model that is used when none is named: the newest installed one, else the embedded one."""
     for model in installed.installed():
-        if model.name != EMBEDDED_MODEL:
-            return f"{model.name}:{model.quantization}"
+        if model.kind == "gguf" and model.name != EMBEDDED_MODEL:
+            return str(model.reference)
     return EMBEDDED_MODEL
 
 
@@ -53,7 +59,7 @@ def names_a_model(word: str) -> bool:
     name = word.partition(":")[0]
     if is_address(word):
         return True
-    if name.lower() in catalog.model_names() or any(model.name == name for model in installed.installed()):
+    if name.lower() in catalog.model_names() or installed.named(word):
         return True
     return _looks_like_a_path(word) and os.path.exists(os.path.expanduser(word))  # noqa: PTH110, PTH111
 
@@ -61,24 +67,22 @@ def names_a_model(word: str) -> bool:
 def find(model: str) -> Source:
     """Return what `model` stands for: a name of `phi4local list`, a GGUF file or a checkpoint folder.
 
-    `NAME:QUANTIZATION` asks for a quantization, as in `phi4-nano:Q4_K_M`. A name comes before a file that is
-    called the same; `./NAME` is always the file.
+    `NAME:QUANTIZATION` asks for a quantization, as in `phi4-nano:Q4_K_M`; a full name of the store, such as
+    `hf.co/unsloth/phi-4-GGUF:Q4_K_M`, for that model. A name comes before a file that is called the same;
+    `./NAME` is always the file.
 
     Raises:
         UnknownModelError: nothing has this name; the hint lists near names.
         ModelNotInstalledError: a family member of which nothing is on this machine.
         UnknownQuantizationError: no such quantization.
     """
-    if not _looks_like_a_path(model):
-        name, _, tag = model.partition(":")
-        if name.lower() in catalog.model_names():
-            return _from_catalog(catalog.find(name), convert.quantization_named(tag) if tag else None)
-        kept = [kept for kept in installed.installed() if kept.name == name]
-        wanted = [kept for kept in kept if not tag or kept.quantization == tag.upper()]
-        if wanted:
-            return Source(name=name, gguf=wanted[0].path)
-        if kept:
-            raise ModelNotInstalledError(model, hint=f"there is `{name}:{kept[0].quantization}`")
+    name, _, tag = model.partition(":")
+    if name.lower() in catalog.model_names():
+        return _from_catalog(catalog.find(name), convert.quantization_named(tag) if tag else None)
+    if not model.startswith((".", "~", "/")):
+        found = _from_store(model)
+        if found is not None:
+            return found
     # os.path answers False where pathlib raises: names too long, NUL, no such user.
     path = Path(os.path.expanduser(model))  # noqa: PTH111
     if os.path.isdir(path):  # noqa: PTH112
@@ -88,6 +92,20 @@ def find(model: str) -> Source:
     if _looks_like_a_path(model):
         raise FileFormatError(model, "no such file or folder", hint="check the path, or see `phi4local list`")
     raise UnknownModelError(model, catalog.near_names(model), known=catalog.model_names())
+
+
+def _from_store(model: str) -> Source | None:
+    kept = [kept for kept in installed.named(model) if kept.kind == "gguf"]
+    if kept:
+        return Source(name=kept[0].name, installed=kept[0], manifest=_member(kept[0]))
+    others = installed.named(model.rpartition(":")[0]) if ":" in model else ()
+    if others:
+        raise ModelNotInstalledError(model, hint=f"there is `{others[0].reference}`")
+    return None
+
+
+def _member(model: installed.InstalledModel) -> catalog.Manifest | None:
+    return catalog.find(model.member) if model.member in catalog.model_names() else None
 
 
 def _looks_like_a_path(word: str) -> bool:
@@ -103,8 +121,11 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
 
     Raises:
         CheckpointError, ConversionError: the checkpoint cannot be converted.
+        StoreError: an installed file is not what it was.
         FileWriteError: the store cannot be written.
     """
+    if source.installed is not None:
+        return installed.ready_path(source.installed)
     if source.gguf is not None:
         return source.gguf
     if source.checkpoint is None:
@@ -113,28 +134,59 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
     quantization = source.quantization or DEFAULT_QUANTIZATION
     kept = installed.find(fingerprint=fingerprint, quantization=quantization)
     if kept is not None:
-        return kept.path
-    path = installed.destination(source.name, quantization=quantization, fingerprint=fingerprint)
-    make_models_folder()
-    summary = convert.convert_checkpoint(
-        source.checkpoint,
-        path,
-        quantization,
-        overwrite=True,
-        progress=(lambda done, total, _tensor: progress(done, total)) if progress else None,
-        kernels="ggml",  # `chat` and `run` compile nothing
-    )
-    installed.remember(
-        installed.InstalledModel(
-            name=source.name,
-            quantization=quantization,
-            source=str(source.checkpoint.resolve()),
-            fingerprint=fingerprint,
-            path=path,
-            size_bytes=summary.size_bytes,
+        return installed.ready_path(kept)
+    lock = f"convert-{fingerprint[:16]}-{quantization}"
+    with locked(lock):  # a second process waits for the first, and uses what it made
+        kept = installed.find(fingerprint=fingerprint, quantization=quantization)
+        kept = kept or _convert(source, quantization, fingerprint, make_work_folder(lock), progress)
+    return installed.ready_path(kept)
+
+
+def _convert(
+    source: Source,
+    quantization: str,
+    fingerprint: str,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> installed.InstalledModel:
+    checkpoint = source.checkpoint or Path()
+    member = source.manifest
+    try:
+        convert.convert_checkpoint(
+            checkpoint,
+            folder / "model.gguf",
+            quantization,
+            overwrite=True,
+            progress=(lambda done, total, _tensor: progress(done, total)) if progress else None,
+            kernels="ggml",  # `chat` and `run` compile nothing
         )
-    )
-    return path
+        origin = Origin(
+            how="converted",
+            source=str(checkpoint.resolve()),
+            fingerprint=fingerprint,
+            member=member.name if member else None,
+            quantization=quantization,
+        )
+        name = _free_name(source, quantization, origin)
+        return installed.keep_converted(folder / "model.gguf", name, origin, member)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_name(source: Source, quantization: str, origin: Origin) -> ModelName:
+    """Return the name of a converted model; another folder's model of the same name keeps its own.
+
+    Example: a second, other folder called `my-tune` becomes `my-tune-3fa9c2:Q4_K_M`.
+    """
+    name = ModelName.for_words(source.name, quantization)
+    there = manifests.read(name)
+    if (
+        there is None
+        or there.origin.source == origin.source
+        or (source.manifest is not None and source.manifest.folder and source.name == source.manifest.name)
+    ):
+        return name
+    return ModelName.for_words(f"{source.name[:70]}-{(origin.fingerprint or '')[:6]}", quantization)
 
 
 def _from_folder(path: Path) -> Source:
@@ -160,11 +212,11 @@ def _from_catalog(manifest: catalog.Manifest, quantization: str | None) -> Sourc
             quantization=quantization or manifest.quantization,
             manifest=manifest,
         )
-    here = [model for model in installed.installed() if model.name == manifest.name]
+    here = [model for model in installed.named(manifest.name) if model.kind == "gguf"]
     for wanted in (quantization,) if quantization else (manifest.quantization, None):
         for model in here:
             if wanted in (None, model.quantization):
-                return Source(name=manifest.name, gguf=model.path, manifest=manifest)
+                return Source(name=manifest.name, installed=model, manifest=manifest)
     raise ModelNotInstalledError(manifest.name, hint=f"get it with {how_to_get(manifest)}")
 
 

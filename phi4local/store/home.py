@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 from phi4local.errors import FileWriteError
-from phi4local.files import TEMPORARY_SUFFIX
+from phi4local.store.paths import safe_path
 
 HOME_HINT = "set PHI4LOCAL_HOME to a folder that can be written"
-PULL_PREFIX = ".pull-"
 STALE_SECONDS = 24 * 3600
 """Nothing is written for a day without a pause; what is older was left by a process that was killed."""
 
@@ -31,25 +30,70 @@ def models_folder() -> Path:
     return home() / "models"
 
 
+def blobs_folder() -> Path:
+    """Return the folder of the files themselves, each called after its SHA-256."""
+    return models_folder() / "blobs"
+
+
+def manifests_folder() -> Path:
+    """Return the folder of the manifests, as Ollama lays them out."""
+    return models_folder() / "manifests"
+
+
+def view_folder() -> Path:
+    """Return the folder where the files have their real names."""
+    return models_folder() / "files"
+
+
+def locks_folder() -> Path:
+    """Return the folder of the locks between processes."""
+    return models_folder() / "locks"
+
+
+def unfinished_folder() -> Path:
+    """Return the folder of what is not finished; each part is called after the lock that protects it."""
+    return models_folder() / "unfinished"
+
+
+def make_work_folder(lock: str) -> Path:
+    """Make and return a folder for unfinished files, on the same disk as the blobs.
+
+    Args:
+        lock: name of the lock that the caller holds.
+
+    Raises:
+        FileWriteError: the operating system refused.
+    """
+    folder = unfinished_folder() / safe_path(lock)
+    _make(folder)
+    _sweep(folder.parent)
+    return folder
+
+
 def make_models_folder() -> Path:
-    """Make the models folder if it is not there, and clear what a killed process left in it.
+    """Make the models folder if it is not there.
 
     Raises:
         FileWriteError: the operating system refused.
     """
     folder = models_folder()
+    _make(folder)
+    return folder
+
+
+def _make(folder: Path) -> None:
     try:
+        home().mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
         raise FileWriteError(folder, problem, hint=HOME_HINT) from error
-    _sweep(folder)
-    return folder
 
 
 def _sweep(folder: Path) -> None:
+    """Remove what a killed process left."""
     oldest = time.time() - STALE_SECONDS
-    for left in (*folder.glob(f".phi4local-*{TEMPORARY_SUFFIX}"), *folder.glob(f"{PULL_PREFIX}*")):
+    for left in folder.iterdir():
         with contextlib.suppress(OSError):
             if left.stat().st_mtime < oldest:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -1,96 +1,203 @@
-"""Models on this machine, found again by what they were made from.
-
-Each model is two files, `NAME-QUANTIZATION-FINGERPRINT.gguf` and the same name with `.json`. The record is
-written last; a GGUF without one is not installed.
-"""
+"""Models on this machine: every manifest whose files are here, and what one opens of it."""
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import asdict, dataclass
+import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi4local import files
-from phi4local.store.home import models_folder
+from phi4local.errors import FileWriteError, StoreError
+from phi4local.store import blobs, locks, manifests, older, publish, view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_FINGERPRINT_DIGITS = 16
-_RECORD_BYTES = 65_536
+    from phi4local.catalog import Manifest
+    from phi4local.store.manifests import Origin, StoredManifest
+    from phi4local.store.names import ModelName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledModel:
-    """One GGUF file that is ready to run.
+    """One model whose files are all here.
 
     Attributes:
-        name: the manifest's name, or the checkpoint folder's.
-        quantization: such as `Q4_K_M`.
+        reference: its name in the store.
+        kind: `gguf`, or `files` for a checkpoint, a data set, or anything else that was pulled as a folder.
+        quantization: such as `Q4_K_M`; empty for `files`.
         source: where it came from: a checkpoint folder, or `hf.co/REPOSITORY/FILE`.
         fingerprint: of the checkpoint it was converted from, or the SHA-256 of the file that was pulled.
-        path: the GGUF file.
-        size_bytes: its size, compared with the file's when it is looked up.
+        member: the family member that it is, by name; `None` when nobody knows.
+        path: the GGUF file (of several parts, the first), or the folder.
+        size_bytes: of the GGUF files, or of all files.
+        installed_seconds: when, in seconds since 1970.
+        manifest: everything else.
     """
 
-    name: str
+    reference: ModelName
+    kind: str
     quantization: str
     source: str
     fingerprint: str
+    member: str | None
     path: Path
     size_bytes: int
+    installed_seconds: float
+    manifest: StoredManifest
+
+    @property
+    def name(self) -> str:
+        """The name without its tag, as short as it can be: `phi-4`, `hf.co/unsloth/phi-4-GGUF`."""
+        return self.reference.without_tag
+
+    @property
+    def tag(self) -> str:
+        """What stands behind the colon; for models that were made here, the quantization."""
+        return self.reference.tag
 
 
-def destination(name: str, *, quantization: str, fingerprint: str) -> Path:
-    """Return where a model goes; odd characters of the name become `-`, so no name leaves the folder.
-
-    Example: ("phi4-nano", "Q8_0", "3fa9…") → `~/.phi4local/models/phi4-nano-Q8_0-3fa9….gguf`.
-    """
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80] or "model"
-    return models_folder() / f"{safe}-{quantization}-{fingerprint[:_FINGERPRINT_DIGITS]}.gguf"
-
-
-def remember(model: InstalledModel) -> None:
-    """Write the record of a model whose file is complete.
-
-    Raises:
-        FileWriteError: the operating system refused.
-    """
-    record = asdict(model) | {"path": model.path.name}
-    with files.new_file(model.path.with_suffix(".json"), overwrite=True) as file:
-        file.write(json.dumps(record, indent=1).encode())
+def installed() -> tuple[InstalledModel, ...]:
+    """Return all models, newest first; those of which a file is missing or has another size are left out."""
+    older.take_over()
+    found = [model for model in map(_model_of, manifests.all_manifests()) if model]
+    return tuple(sorted(found, key=lambda model: model.installed_seconds, reverse=True))
 
 
 def find(*, fingerprint: str, quantization: str) -> InstalledModel | None:
-    """Return the model that was made of this, if its file is still what was written."""
+    """Return the model that was made of this, or that is this file."""
     for model in installed():
         if (model.fingerprint, model.quantization) == (fingerprint, quantization):
             return model
     return None
 
 
-def installed() -> tuple[InstalledModel, ...]:
-    """Return all models, newest first. Records without their file, or of another size, are left out."""
-    found = list(_records())
-    return tuple(model for _, model in sorted(found, key=lambda pair: pair[0], reverse=True))
+def named(text: str) -> tuple[InstalledModel, ...]:
+    """Return the models that a name stands for, the best first; upper and lower case are the same.
+
+    With a tag, only those of that tag or quantization; without one, all models of the name. A family
+    member's name also stands for its files under other names, after those of its own.
+
+    Example: `named("phi-4:q4_k_m")` has `phi-4:Q4_K_M`, then `hf.co/unsloth/phi-4-GGUF:Q4_K_M`.
+    """
+    # A colon before the last slash belongs to a port.
+    name, colon, tag = text.rpartition(":")
+    if not colon or "/" in tag:
+        name, tag = text, ""
+    name, tag = name.casefold(), tag.casefold()
+    fitting = [
+        model
+        for model in installed()
+        if name in (model.name.casefold(), (model.member or "").casefold())
+        and tag in ("", model.tag.casefold(), model.quantization.casefold())
+    ]
+    return tuple(sorted(fitting, key=lambda model: model.name.casefold() != name))
 
 
-def _records() -> Iterator[tuple[float, InstalledModel]]:
-    for record in models_folder().glob("*.json"):
-        try:
-            with record.open("rb") as file:
-                data = json.loads(file.read(_RECORD_BYTES))
-            model = InstalledModel(
-                name=str(data["name"]),
-                quantization=str(data["quantization"]),
-                source=str(data["source"]),
-                fingerprint=str(data["fingerprint"]),
-                path=record.with_suffix(".gguf"),
-                size_bytes=int(data["size_bytes"]),
+def keep_converted(gguf: Path, name: ModelName, origin: Origin, member: Manifest | None) -> InstalledModel:
+    """Take a converted file of the store's disk into the store under a name.
+
+    Args:
+        gguf: in a folder of `home.make_work_folder`; it is moved.
+        name: what the model will be called.
+        origin: where it came from.
+        member: the family member, whose template and parameters it gets for Ollama.
+
+    Raises:
+        FileWriteError: the operating system refused.
+    """
+    try:
+        size_bytes, digest = gguf.stat().st_size, blobs.hash_file(gguf)
+    except OSError as error:
+        raise files.write_error(gguf, error) from error
+    with locks.locked(f"sha256-{digest}"):
+        blobs.take(gguf, digest)
+        stored = publish.StoredFile(
+            path=f"{name.model}-{name.tag}.gguf", digest=digest, size_bytes=size_bytes
+        )
+        words = publish.Words.of_member(member)
+        parameters = member.parameters if member else None
+        return of(publish.publish(name, [stored], origin, words=words, parameters=parameters))
+
+
+def of(manifest: StoredManifest) -> InstalledModel:
+    """Return the model of a manifest.
+
+    Raises:
+        StoreError: a file of it is missing, or has another size.
+    """
+    for layer in manifest.layers:
+        if not blobs.is_here(layer.digest, layer.size_bytes):
+            raise StoreError(
+                blobs.blob_path(layer.digest),
+                f"a file of `{manifest.name}` is missing, or has another size",
+                hint=f"get the model again, or remove it: `phi4local rm {manifest.name}`",
             )
-            if model.path.stat().st_size == model.size_bytes:
-                yield record.stat().st_mtime, model
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            continue  # a damaged record is no record: the model is made again
+    weights = manifest.of_kind("model")
+    shown = weights or manifest.of_kind("file")
+    origin = manifest.origin
+    return InstalledModel(
+        reference=manifest.name,
+        kind="gguf" if weights else "files",
+        quantization=_quantization(manifest) if weights else "",
+        source=origin.source or manifest.name.without_tag,
+        fingerprint=origin.fingerprint or (weights[0].digest if weights else ""),
+        member=origin.member,
+        path=_path(manifest),
+        size_bytes=sum(layer.size_bytes for layer in shown),
+        installed_seconds=manifest.path.stat().st_mtime,
+        manifest=manifest,
+    )
+
+
+def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambda _count: None) -> Path:
+    """Return the path to open, after a look whether the files are what was proved when they came.
+
+    A file whose inode, size or time has changed since is hashed again.
+
+    Raises:
+        StoreError: it is not the same any more.
+        FileWriteError: the view of the model is gone and cannot be made.
+    """
+    changed = blobs.unverified([layer.digest for layer in model.manifest.layers])
+    for digest in changed:
+        path = blobs.blob_path(digest)
+        try:
+            found = blobs.hash_file(path, progress=progress)
+        except OSError as error:
+            raise StoreError(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+        if found != digest:
+            raise StoreError(
+                path,
+                f"a file of `{model.reference}` is damaged: its SHA-256 is {found}",
+                hint=f"remove the model with `phi4local rm {model.reference}` and get it again",
+            )
+    if changed:
+        with contextlib.suppress(FileWriteError):  # a read-only store is hashed every time
+            blobs.remember_verified(*changed)
+    if not model.path.exists():
+        view.refresh(model.manifest)
+    return model.path
+
+
+def _model_of(manifest: StoredManifest) -> InstalledModel | None:
+    try:
+        return of(manifest) if manifest.layers else None
+    except (StoreError, OSError):
+        return None
+
+
+def _quantization(manifest: StoredManifest) -> str:
+    return manifest.origin.quantization or str(publish.read_config(manifest).get("file_type", ""))
+
+
+def _path(manifest: StoredManifest) -> Path:
+    names = sorted(_opened(manifest))
+    folder = view.folder_of(manifest.name)
+    return folder / names[0] if names else folder
+
+
+def _opened(manifest: StoredManifest) -> Iterator[str]:
+    weights = {layer.digest for layer in manifest.of_kind("model")}
+    return (name for name, digest in view.real_names(manifest).items() if digest in weights)

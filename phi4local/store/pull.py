@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi4local import files
 from phi4local.errors import DownloadError, NotEnoughDiskError
-from phi4local.store import installed
-from phi4local.store.home import PULL_PREFIX, make_models_folder
+from phi4local.store import blobs, installed, manifests, publish
+from phi4local.store.home import make_models_folder, make_work_folder
+from phi4local.store.locks import locked
+from phi4local.store.names import ModelName
 from phi4local.store.sources import huggingface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from phi4local.catalog import Manifest
     from phi4local.store.sources.huggingface import RemoteFile
@@ -51,25 +51,44 @@ def pull(
     kept = installed.find(fingerprint=remote.sha256, quantization=quantization)
     if kept is not None:
         return kept
-    path = installed.destination(manifest.name, quantization=quantization, fingerprint=remote.sha256)
     make_models_folder()
-    free_bytes = shutil.disk_usage(path.parent).free
+    lock = f"sha256-{remote.sha256}"
+    with locked(lock):
+        fetched = _fetched(remote, make_work_folder(lock), check, progress)
+        blobs.take(fetched, remote.sha256)
+        shutil.rmtree(fetched.parent, ignore_errors=True)
+        origin = manifests.Origin(
+            source=f"hf.co/{remote.repository}/{remote.path}",
+            revision=remote.revision,
+            fingerprint=remote.sha256,
+            member=manifest.name,
+            quantization=quantization,
+        )
+        name = ModelName(model=manifest.name, tag=quantization)
+        file = publish.StoredFile(path=remote.path, digest=remote.sha256, size_bytes=remote.size_bytes)
+        words = publish.Words.of_member(manifest)
+        return installed.of(
+            publish.publish(name, [file], origin, words=words, parameters=manifest.parameters)
+        )
+
+
+def _fetched(
+    remote: RemoteFile,
+    folder: Path,
+    check: Callable[[Path], object],
+    progress: Callable[[int, int], None],
+) -> Path:
+    """Return the file, fetched into `folder` and proved; on an error the folder is removed."""
+    free_bytes = shutil.disk_usage(folder).free
     if free_bytes < remote.size_bytes:
-        raise NotEnoughDiskError(path, needed_bytes=remote.size_bytes, free_bytes=free_bytes)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=PULL_PREFIX) as folder:
-        fetched = _fetch_and_prove(remote, Path(folder), progress)
+        raise NotEnoughDiskError(folder, needed_bytes=remote.size_bytes, free_bytes=free_bytes)
+    try:
+        fetched = _fetch_and_prove(remote, folder, progress)
         check(fetched)
-        files.adopt(fetched, path)
-    model = installed.InstalledModel(
-        name=manifest.name,
-        quantization=quantization,
-        source=f"hf.co/{remote.repository}/{remote.path}",
-        fingerprint=remote.sha256,
-        path=path,
-        size_bytes=remote.size_bytes,
-    )
-    installed.remember(model)
-    return model
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return fetched
 
 
 def _nothing_to_pull(manifest: Manifest) -> DownloadError:

@@ -95,7 +95,7 @@ def test_a_folder_is_converted_once_and_remembered(run_cli, checkpoint, tmp_path
     env = {"PHI4LOCAL_HOME": str(tmp_path)}
     for _ in range(2):
         run_cli(["run", f"{checkpoint}", "Hello"], env=env)
-        made = list((tmp_path / "models").glob("*.gguf"))
+        made = list((tmp_path / "models").rglob("*.gguf"))
         assert len(made) == 1
         written = made[0].stat().st_mtime_ns
     assert made[0].stat().st_mtime_ns == written

@@ -261,10 +261,11 @@ def test_a_home_that_cannot_be_is_one_line(run_cli, tmp_path, home):
 
 @pytest.mark.parametrize("record", ['{"size_bytes": 1e999}', "[" * 200_000, "null", '{"name": 1}', "\x00"])
 def test_a_damaged_record_is_no_trouble(run_cli, tmp_path, record):
-    models = tmp_path / "models"
-    models.mkdir()
-    (models / "bad.json").write_text(record)
-    (models / "bad.gguf").write_bytes(b"x")
+    manifests = tmp_path / "models" / "manifests" / "registry.ollama.ai" / "library" / "bad"
+    manifests.mkdir(parents=True)
+    (manifests / "Q8_0").write_text(record)
+    (tmp_path / "models" / "bad-Q8_0.json").write_text(record)  # as before there were manifests
+    (tmp_path / "models" / "bad-Q8_0.gguf").write_bytes(b"x")
     result = run_cli(["list"], env={"PHI4LOCAL_HOME": str(tmp_path)})
     assert result.returncode == 0, result.stderr
 

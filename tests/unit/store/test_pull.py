@@ -124,18 +124,23 @@ def pull(hub, tmp_path):
             check=False,
             env=environment,
         )
-        return result, sorted(path.name for path in (home / "models").glob("*")) if home.exists() else []
+        kept = [path for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
+        return result, sorted(path.name for path in kept)
 
     return run
 
 
-def test_a_model_is_pulled_proved_and_found_again(hub, pull, model_bytes):
+def test_a_model_is_pulled_proved_and_found_again(hub, pull, model_bytes, tmp_path):
     hub.files = {"phi-4-Q4_K_M.gguf": model_bytes, "phi-4-Q8_0.gguf": b"other", "README.md": b"text"}
     result, kept = pull("phi-4", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert facts["sha256"] == hashlib.sha256(model_bytes).hexdigest()
-    assert [name.rsplit(".", 1)[1] for name in kept] == ["gguf", "json"]
+    digest = hashlib.sha256(model_bytes).hexdigest()
+    # The view's link, the manifest, the file, what Ollama reads beside it, and what was proved.
+    assert {"phi-4-Q4_K_M.gguf", "Q4_K_M", f"sha256-{digest}", "verified.json"} < set(kept)
+    assert facts["path"].endswith("files/registry.ollama.ai/library/phi-4/Q4_K_M/phi-4-Q4_K_M.gguf")
+    assert not list((tmp_path / "home" / "models" / "unfinished").iterdir())
     gets = len([1 for method, path, _ in hub.requests if method == "GET" and path.endswith(".gguf")])
     assert pull("phi-4")[0].returncode == 0
     again = len([1 for method, path, _ in hub.requests if method == "GET" and path.endswith(".gguf")])
