@@ -6,9 +6,17 @@ a `phi4local.errors.GGUFError` that names the cause.
 """
 
 from phi4local.gguf.adapter import validate_adapter
-from phi4local.gguf.header import Header, read_header
+from phi4local.gguf.header import Header, read_header, read_header_of
 from phi4local.gguf.tensor_table import TensorInfo
 from phi4local.gguf.tensor_types import TensorType
 from phi4local.gguf.validate import validate
 
-__all__ = ["Header", "TensorInfo", "TensorType", "read_header", "validate", "validate_adapter"]
+__all__ = [
+    "Header",
+    "TensorInfo",
+    "TensorType",
+    "read_header",
+    "read_header_of",
+    "validate",
+    "validate_adapter",
+]

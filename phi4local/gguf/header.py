@@ -19,15 +19,17 @@ from phi4local.gguf.metadata import MAX_KEYS, Metadata, read_metadata
 from phi4local.gguf.tensor_table import MAX_TENSORS, TensorInfo, padded, read_tensor_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["MAX_HEADER_BYTES", "Header", "TensorInfo", "read_header"]
+__all__ = ["MAX_HEADER_BYTES", "Header", "TensorInfo", "read_header", "read_header_of"]
 
 MAX_HEADER_BYTES = 64 * 2**20
 """Longest header. Phi-4-mini's has 9 MB; Python's texts can take four times as much as the file's."""
 
 _FIRST_READ_BYTES = 16 * 2**20
+_FIRST_REMOTE_BYTES = 6 * 2**20
+"""Phi-4's header has 4.4 MB."""
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
@@ -122,8 +124,35 @@ def _kind(mode: int) -> str:
 
 def _read_open_file(file: IO[bytes], path: Path) -> Header:
     file_bytes = os.fstat(file.fileno()).st_size
-    wanted = min(file_bytes, _FIRST_READ_BYTES)
-    buffer = _read_up_to(file, wanted)
+    return _read_growing(lambda count: _read_up_to(file, count), path, file_bytes, _FIRST_READ_BYTES)
+
+
+def read_header_of(read: Callable[[int, int], bytes], path: Path, file_bytes: int) -> Header:
+    """Read the header of a file that is elsewhere, for example on a server that answers ranges.
+
+    Args:
+        read: takes an offset and a number of bytes, and returns them; called front to back.
+        path: the name of the file; errors and `Header.path` say it.
+        file_bytes: the size of the whole file.
+
+    Example: `read_header_of(lambda offset, count: data[offset:offset + count], Path("m.gguf"), len(data))`.
+
+    Raises:
+        GGUFError: as `read_header`.
+    """
+    position = 0
+
+    def following(count: int) -> bytes:
+        nonlocal position
+        begin, position = position, position + count
+        return read(begin, count) if count > 0 else b""
+
+    return _read_growing(following, path, file_bytes, _FIRST_REMOTE_BYTES)
+
+
+def _read_growing(following: Callable[[int], bytes], path: Path, file_bytes: int, first_bytes: int) -> Header:
+    wanted = min(file_bytes, first_bytes)
+    buffer = following(wanted)
     while True:
         try:
             return _parse(Cursor(buffer, path), file_bytes)
@@ -132,8 +161,8 @@ def _read_open_file(file: IO[bytes], path: Path) -> Header:
                 raise GGUFError(path, f"the header is longer than {MAX_HEADER_BYTES:,} bytes") from None
             if len(buffer) < wanted or short.needed_bytes > file_bytes:
                 raise _cut_off(path, "its header", short.needed_bytes, min(file_bytes, len(buffer))) from None
-            wanted = min(file_bytes, MAX_HEADER_BYTES)
-            buffer += _read_up_to(file, wanted - len(buffer))
+            wanted = min(file_bytes, MAX_HEADER_BYTES, max(short.needed_bytes, 2 * wanted))
+            buffer += following(wanted - len(buffer))
 
 
 def _read_up_to(file: IO[bytes], count: int) -> bytes:

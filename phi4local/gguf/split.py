@@ -17,6 +17,7 @@ from phi4local.gguf.fields import require_type
 from phi4local.gguf.header import Header, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MAX_PARTS = 512
@@ -25,8 +26,12 @@ MAX_PARTS = 512
 _NAME = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
 
 
-def read_parts(path: Path) -> Header:
+def read_parts(path: Path, *, read: Callable[[Path], Header] = read_header) -> Header:
     """Read the header of a model in one file or in several.
+
+    Args:
+        path: the file, or the first of them.
+        read: reads one of them; another one than `read_header` where they are not on this machine.
 
     Returns:
         The header of `path`. If it is the first of several, it has the tensors of all of them, `file_bytes`
@@ -37,14 +42,17 @@ def read_parts(path: Path) -> Header:
     Raises:
         GGUFError: damaged; a part that is missing or belongs to another model; not the first part.
     """
-    first = read_header(path)
+    first = read(path)
     count = _number(first, "split.count") if "split.count" in first.metadata else 1
     if count <= 1:
         return first
     if count > MAX_PARTS:
         raise GGUFError(path, f"is one of {count:,} parts; at most {MAX_PARTS:,} are read")
     paths = _paths(first, count)
-    parts = (first, *(_read_part(part, number, count, first) for number, part in enumerate(paths) if number))
+    others = list(enumerate(paths))[1:]
+    if read is read_header:
+        _require_beside(first, [part for _, part in others])
+    parts = (first, *(_checked_part(read(part), number, count) for number, part in others))
     return _joined(parts)
 
 
@@ -73,17 +81,20 @@ def _paths(first: Header, count: int) -> list[Path]:
     return paths
 
 
-def _read_part(path: Path, number: int, count: int, first: Header) -> Header:
-    if not path.is_file():
-        raise GGUFError(
-            first.path,
-            f"is part 1 of {count}, and `{path.name}` is not beside it",
-            hint="put all parts into one folder, under the names that they were made with",
-        )
-    part = read_header(path)
+def _require_beside(first: Header, others: list[Path]) -> None:
+    for path in others:
+        if not path.is_file():
+            raise GGUFError(
+                first.path,
+                f"is part 1 of {len(others) + 1}, and `{path.name}` is not beside it",
+                hint="put all parts into one folder, under the names that they were made with",
+            )
+
+
+def _checked_part(part: Header, number: int, count: int) -> Header:
     for key, expected in (("split.no", number), ("split.count", count)):
         if _number(part, key) != expected:
-            raise GGUFError(path, f"`{key}` is {part.get(key)}; expected {expected}", hint=_MIXED)
+            raise GGUFError(part.path, f"`{key}` is {part.get(key)}; expected {expected}", hint=_MIXED)
     return part
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from phi4local.errors import GGUFError
 from phi4local.gguf.cursor import shown
 from phi4local.gguf.fields import refused, require_type, text
+from phi4local.gguf.header import read_header
 from phi4local.gguf.hyperparameters import ARCHITECTURE, read_hyperparameters
 from phi4local.gguf.split import read_parts
 from phi4local.gguf.vocabulary import check_vocabulary
 from phi4local.gguf.weights import check_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from phi4local.gguf.header import Header
@@ -34,10 +36,11 @@ _GENERAL_TYPES = {
 }
 
 
-def validate(path: Path) -> Header:
+def validate(path: Path, *, read: Callable[[Path], Header] = read_header) -> Header:
     """Read the header of `path` and check that it is a Phi-4 model; return the header.
 
-    Of a model in several files, `path` is the first; all of them are checked (`gguf.split`).
+    Of a model in several files, `path` is the first; all of them are checked (`gguf.split`). `read` reads the
+    header of a file that is not on this machine: `read_header_of` with bytes from a server.
 
     Checks all that llama.cpp would abort on, and what would give wrong answers without an error. The weights
     themselves are not read. A file that is changed after this call is not this function's concern.
@@ -47,7 +50,7 @@ def validate(path: Path) -> Header:
     Raises:
         GGUFError: the message names the key or tensor, what it is, and what was expected.
     """
-    header = read_parts(path)
+    header = read_parts(path, read=read)
     _require_model(header)
     model = read_hyperparameters(header)
     tokens = check_vocabulary(header)

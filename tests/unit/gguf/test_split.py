@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import struct
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import pytest
 
 from phi4local.convert import TargetOptions, convert_checkpoint
 from phi4local.errors import GGUFError
-from phi4local.gguf import read_header, validate
+from phi4local.gguf import read_header, read_header_of, validate
+from tests.hostile.gguf_files import STR, small_model
 from tests.random_checkpoint import Size, write_random_checkpoint
 
 if TYPE_CHECKING:
@@ -147,3 +149,47 @@ def test_the_first_part_is_asked_for(name: str, folder: Path) -> None:
     with pytest.raises(GGUFError, match=r"is part [23] of 3") as caught:
         validate(folder / name)
     assert NAMES[0] in str(caught.value.hint)
+
+
+# files that are not on this machine
+
+
+def test_a_header_read_by_ranges_equals_the_one_of_the_file(folder: Path) -> None:
+    asked: list[tuple[str, int, int]] = []
+
+    def read_remote(path: Path):
+        data = (folder / path.name).read_bytes()
+
+        def read(offset: int, count: int) -> bytes:
+            asked.append((path.name, offset, count))
+            return data[offset : offset + count]
+
+        return read_header_of(read, folder / path.name, len(data))
+
+    away = folder.parent / "away" / NAMES[0]
+    assert validate(away, read=read_remote) == validate(folder / NAMES[0])
+    assert [name for name, _, _ in asked] == NAMES
+
+
+def test_a_long_header_is_read_in_pieces_front_to_back(tmp_path: Path) -> None:
+    """A vocabulary of 15 MB: no byte of it is asked for twice."""
+    file = small_model()
+    file.set_array("tokenizer.ggml.tokens", STR, [f"{number:>70}" for number in range(200_000)])
+    path = tmp_path / "long.gguf"
+    path.write_bytes(file.build())
+    data, asked = path.read_bytes(), []
+
+    def read(offset: int, count: int) -> bytes:
+        asked.append((offset, offset + count))
+        return data[offset : offset + count]
+
+    assert read_header_of(read, path, len(data)) == read_header(path)
+    assert len(asked) > 1
+    assert asked[0][0] == 0
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(asked))
+
+
+def test_a_remote_file_that_ends_early_is_cut_off(folder: Path) -> None:
+    data = (folder / NAMES[0]).read_bytes()[:1000]
+    with pytest.raises(GGUFError, match="ends inside its header"):
+        read_header_of(lambda offset, count: data[offset : offset + count], folder / NAMES[0], 200_000)
