@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phi4local.cli import bench, chat, convert, list_models, pull, run, show
+from phi4local.cli import (
+    bench,
+    chat,
+    convert,
+    copy_model,
+    disk_usage,
+    import_file,
+    list_models,
+    pull,
+    remove,
+    run,
+    show,
+    verify,
+)
 from phi4local.cli.output import prepare_streams
 from phi4local.cli.text import visible
 from phi4local.errors import Phi4LocalError
@@ -36,6 +49,12 @@ app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
 app.command("list")(list_models.list_models)
 app.command("show")(show.show)
+app.command("import")(import_file.import_file)
+app.command("cp")(copy_model.cp)
+app.command("rm")(remove.rm)
+app.command("prune")(remove.prune)
+app.command("du")(disk_usage.du)
+app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 
 

@@ -26,6 +26,14 @@ def complete_model(incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
+def complete_installed(incomplete: str) -> list[str]:
+    """Return the names that a shell offers for a model of the store."""
+    from phi4local.store import manifests
+
+    names = sorted(str(name) for _, name in manifests.names())
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Model = Annotated[
     str | None,
     typer.Argument(

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from phi4local.runtime.open import Progress as OpeningProgress
+    from phi4local.store.installed import InstalledModel
 
 _STAGES = {"converting": "Converting", "loading": "Loading", "pulling": "Downloading"}
+_STAGES |= {"verifying": "Verifying", "importing": "Importing"}
 
 
 def size(size_bytes: float) -> str:
@@ -72,6 +74,19 @@ def table(
     if not console.is_terminal:
         console.width = 200  # a pipe has no width: never break a path
     console.print(drawn)
+
+
+def installed(model: InstalledModel) -> dict[str, Any]:
+    """Return the facts of a model in the store, for JSON."""
+    return {
+        "name": str(model.reference),
+        "quantization": model.quantization,
+        "size_bytes": model.size_bytes,
+        "source": model.source,
+        "sha256": model.fingerprint,
+        "id": model.manifest.sha256[:12],
+        "path": str(model.path),
+    }
 
 
 @contextlib.contextmanager

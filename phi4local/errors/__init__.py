@@ -4,6 +4,7 @@
     ├── InvalidSettingError             a setting outside its range, or a setting that does not exist
     ├── UnknownModelError               a name that is no manifest, file or folder
     ├── ModelNotInstalledError          a known model of which nothing is on this machine
+    ├── AmbiguousNameError              a name that stands for several models
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GGUFError                   a GGUF header or its values
@@ -62,6 +63,7 @@ from phi4local.errors.engine import (
 )
 from phi4local.errors.models import (
     AdapterError,
+    AmbiguousNameError,
     CheckpointError,
     ConversionError,
     DownloadError,
@@ -81,6 +83,7 @@ from phi4local.errors.models import (
 
 __all__ = [
     "AdapterError",
+    "AmbiguousNameError",
     "ChatTemplateError",
     "CheckpointError",
     "ContextTooLongError",

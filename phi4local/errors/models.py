@@ -132,6 +132,16 @@ class UnsafeNameError(DownloadError):
         self.what, self.text, self.problem = what, text, problem
 
 
+class AmbiguousNameError(Phi4LocalError):
+    """A name that stands for several models."""
+
+    def __init__(self, name: str, choices: Sequence[str]) -> None:
+        super().__init__(
+            f"`{name}` stands for {len(choices)} models", hint=f"choose {_or_list(list(choices)[:12])}"
+        )
+        self.name, self.choices = name, tuple(choices)
+
+
 class StoreError(FileFormatError):
     """A manifest or a file in the store that is missing, damaged, or not what it was."""
 

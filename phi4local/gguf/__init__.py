@@ -6,6 +6,7 @@ a `phi4local.errors.GGUFError` that names the cause.
 """
 
 from phi4local.gguf.adapter import validate_adapter
+from phi4local.gguf.file_types import quantization_of
 from phi4local.gguf.header import Header, read_header, read_header_of
 from phi4local.gguf.tensor_table import TensorInfo
 from phi4local.gguf.tensor_types import TensorType
@@ -15,6 +16,7 @@ __all__ = [
     "Header",
     "TensorInfo",
     "TensorType",
+    "quantization_of",
     "read_header",
     "read_header_of",
     "validate",

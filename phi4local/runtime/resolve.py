@@ -164,7 +164,8 @@ def _convert(
             how="converted",
             source=str(checkpoint.resolve()),
             fingerprint=fingerprint,
-            member=member.name if member else None,
+            # A fine-tune is recognised by its numbers; its name is its own.
+            member=member.name if member and member.name == source.name else None,
             quantization=quantization,
         )
         name = _free_name(source, quantization, origin)

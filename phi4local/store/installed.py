@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi4local import files
-from phi4local.errors import FileWriteError, StoreError
+from phi4local.errors import FileWriteError, GGUFError, StoreError
+from phi4local.gguf import read_header
 from phi4local.store import blobs, locks, manifests, older, publish, view
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class InstalledModel:
         fingerprint: of the checkpoint it was converted from, or the SHA-256 of the file that was pulled.
         member: the family member that it is, by name; `None` when nobody knows.
         path: the GGUF file (of several parts, the first), or the folder.
+        parameters: number of weights as Ollama writes it, such as `14.7B`; empty when nobody knows.
         size_bytes: of the GGUF files, or of all files.
         installed_seconds: when, in seconds since 1970.
         manifest: everything else.
@@ -42,6 +45,7 @@ class InstalledModel:
     source: str
     fingerprint: str
     member: str | None
+    parameters: str
     path: Path
     size_bytes: int
     installed_seconds: float
@@ -117,8 +121,16 @@ def keep_converted(gguf: Path, name: ModelName, origin: Origin, member: Manifest
             path=f"{name.model}-{name.tag}.gguf", digest=digest, size_bytes=size_bytes
         )
         words = publish.Words.of_member(member)
-        parameters = member.parameters if member else None
+        parameters = count_parameters(blobs.blob_path(digest))
         return of(publish.publish(name, [stored], origin, words=words, parameters=parameters))
+
+
+def count_parameters(gguf: Path) -> int | None:
+    """Return the number of weights of a GGUF file, or `None` if it is none."""
+    try:
+        return sum(math.prod(tensor.shape) for tensor in read_header(gguf).tensors)
+    except GGUFError:
+        return None
 
 
 def of(manifest: StoredManifest) -> InstalledModel:
@@ -136,14 +148,15 @@ def of(manifest: StoredManifest) -> InstalledModel:
             )
     weights = manifest.of_kind("model")
     shown = weights or manifest.of_kind("file")
-    origin = manifest.origin
+    origin, config = manifest.origin, publish.read_config(manifest)
     return InstalledModel(
         reference=manifest.name,
         kind="gguf" if weights else "files",
-        quantization=_quantization(manifest) if weights else "",
+        quantization=(origin.quantization or str(config.get("file_type", ""))) if weights else "",
         source=origin.source or manifest.name.without_tag,
         fingerprint=origin.fingerprint or (weights[0].digest if weights else ""),
         member=origin.member,
+        parameters=str(config.get("model_type", "")),
         path=_path(manifest),
         size_bytes=sum(layer.size_bytes for layer in shown),
         installed_seconds=manifest.path.stat().st_mtime,
@@ -158,7 +171,7 @@ def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambd
 
     Raises:
         StoreError: it is not the same any more.
-        FileWriteError: the view of the model is gone and cannot be made.
+        FileWriteError: the names of a model in several parts are gone and cannot be made again.
     """
     changed = blobs.unverified([layer.digest for layer in model.manifest.layers])
     for digest in changed:
@@ -176,8 +189,14 @@ def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambd
     if changed:
         with contextlib.suppress(FileWriteError):  # a read-only store is hashed every time
             blobs.remember_verified(*changed)
-    if not model.path.exists():
-        view.refresh(model.manifest)
+    if not view.is_right(model.manifest):
+        try:
+            view.refresh(model.manifest)
+        except FileWriteError:
+            weights = model.manifest.of_kind("model")
+            if len(weights) != 1:  # llama.cpp finds parts by their names only
+                raise
+            return blobs.blob_path(weights[0].digest)
     return model.path
 
 
@@ -186,10 +205,6 @@ def _model_of(manifest: StoredManifest) -> InstalledModel | None:
         return of(manifest) if manifest.layers else None
     except (StoreError, OSError):
         return None
-
-
-def _quantization(manifest: StoredManifest) -> str:
-    return manifest.origin.quantization or str(publish.read_config(manifest).get("file_type", ""))
 
 
 def _path(manifest: StoredManifest) -> Path:

@@ -183,7 +183,7 @@ def manifest_path(name: ModelName) -> Path:
     """Return the file of a model's manifest, there or not; an existing one of another spelling counts."""
     exact = manifests_folder() / name.folder
     if not exact.exists():
-        for path, other in _names():
+        for path, other in names():
             if other.same_as(name):
                 return path
     return exact
@@ -201,7 +201,7 @@ def read(name: ModelName) -> StoredManifest | None:
 
 def all_manifests(*, damaged: list[StoreError] | None = None) -> Iterator[StoredManifest]:
     """Yield every manifest that can be read; the errors of others go to `damaged`."""
-    for path, name in _names():
+    for path, name in names():
         try:
             yield _read(path, name)
         except StoreError as error:
@@ -209,7 +209,8 @@ def all_manifests(*, damaged: list[StoreError] | None = None) -> Iterator[Stored
                 damaged.append(error)
 
 
-def _names() -> Iterator[tuple[Path, ModelName]]:
+def names() -> Iterator[tuple[Path, ModelName]]:
+    """Yield the file and the name of every manifest, readable or not."""
     root = manifests_folder()
     for path in sorted(root.glob("*/*/*/*")):
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from phi4local import files
-from phi4local.errors import StoreError
+from phi4local.errors import FileWriteError, StoreError
 from phi4local.store import blobs, manifests, remove, view
 from phi4local.store.locks import STORE, locked
 from phi4local.store.manifests import Layer, Origin, StoredManifest
@@ -149,12 +150,25 @@ def _config(
     config = read_config(like) if like else {}
     if not config:
         config = {"model_format": "gguf", "model_family": "phi3", "model_families": ["phi3"]}
-        config["model_type"] = f"{parameters / 1e9:.1f}B" if parameters else ""
+        config["model_type"] = human_number(parameters) if parameters else ""
         config["file_type"] = origin.quantization or ""
         config |= {"architecture": "amd64", "os": "linux"}
     config["rootfs"] = {"type": "layers", "diff_ids": [f"sha256:{layer.digest}" for layer in layers]}
     data = json.dumps(config, separators=(",", ":")).encode() + b"\n"
     return Layer(kind="config", digest=blobs.add(data), size_bytes=len(data))
+
+
+def human_number(count: int) -> str:
+    """Return a count of parameters as Ollama writes it.
+
+    Examples: 14_659_507_200 → "14.7B"; 10_227_968 → "10.23M". Source: format/format.go of ollama.
+    """
+    for unit, factor, digits in (("B", 1e9, 1), ("M", 1e6, 2)):
+        if count >= factor:
+            return (
+                f"{count / factor:.0f}{unit}" if count % factor == 0 else f"{count / factor:.{digits}f}{unit}"
+            )
+    return f"{count / 1e3:.0f}K"
 
 
 def read_config(manifest: StoredManifest) -> dict[str, Any]:
@@ -180,7 +194,8 @@ def _write(name: ModelName, data: bytes) -> StoredManifest:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise files.write_error(path, error) from error
-    view.refresh(manifest)
+    with contextlib.suppress(FileWriteError):  # a disk without links: blobs are opened by their digests
+        view.refresh(manifest)
     with files.new_file(path, overwrite=True) as file:
         file.write(data)
     remove.drop_unused(before - manifest.digests())

@@ -92,7 +92,7 @@ def prune(*, grace_seconds: float = GRACE_SECONDS, dry_run: bool = False) -> Rem
             raise StoreError(damaged[0].path, damaged[0].problem, hint="remove that file, then prune again")
         idle = [
             (path, digest)
-            for path, digest in _blobs()
+            for path, digest in all_blobs()
             if digest not in needed and blobs.idle_seconds(path) >= grace_seconds
         ]
         freed_bytes = 0
@@ -111,7 +111,7 @@ def remove_partial(*, dry_run: bool = False) -> Removed:
     """
     names, freed_bytes = [], 0
     with locked(STORE):
-        for path, lock in list(_unfinished()):
+        for path, lock in list(unfinished()):
             with locked(lock, wait=False) as free:
                 if not free:
                     continue
@@ -134,14 +134,15 @@ def _drop(digest: str) -> int:
         return blobs.remove(digest) if mine else 0
 
 
-def _blobs() -> Iterator[tuple[Path, str]]:
+def all_blobs() -> Iterator[tuple[Path, str]]:
+    """Yield every blob and its digest; links to other tools' files too."""
     for path in sorted(blobs_folder().glob("sha256-*")):
         found = _BLOB.fullmatch(path.name)
         if found:
             yield path, found[1]
 
 
-def _unfinished() -> Iterator[tuple[Path, str]]:
+def unfinished() -> Iterator[tuple[Path, str]]:
     """Yield unfinished files and folders, each with the name of its lock."""
     for path in sorted(blobs_folder().glob("*")):
         found = _UNFINISHED.fullmatch(path.name)

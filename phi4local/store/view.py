@@ -48,13 +48,19 @@ def refresh(manifest: StoredManifest) -> Path:
     """Make the view of a model what its manifest says; return its folder.
 
     Raises:
-        FileWriteError: the operating system refused.
+        FileWriteError: the operating system refused, or the disk knows no links, as FAT and exFAT.
     """
     folder, wanted = folder_of(manifest.name), real_names(manifest)
     for name, digest in wanted.items():
         _link(folder / safe_path(name), blobs.blob_path(digest))
     _remove_others(folder, wanted)
     return folder
+
+
+def is_right(manifest: StoredManifest) -> bool:
+    """Return whether every name leads to the blob that the manifest says."""
+    folder = folder_of(manifest.name)
+    return all(shows(folder / name, blobs.blob_path(digest)) for name, digest in real_names(manifest).items())
 
 
 def remove(name: ModelName) -> None:
@@ -82,7 +88,7 @@ def _remove_others(folder: Path, wanted: Mapping[str, str]) -> None:
 
 
 def _link(path: Path, blob: Path) -> None:
-    if _shows(path, blob):
+    if shows(path, blob):
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +98,8 @@ def _link(path: Path, blob: Path) -> None:
         raise write_error(path, error) from error
 
 
-def _shows(path: Path, blob: Path) -> bool:
+def shows(path: Path, blob: Path) -> bool:
+    """Return whether a name of the view leads to this blob."""
     try:
         return path.samefile(blob)
     except OSError:
@@ -100,11 +107,8 @@ def _shows(path: Path, blob: Path) -> bool:
 
 
 def _make_link(path: Path, blob: Path) -> None:
-    """Link relative to the folder, so that the store can be moved; where links are not allowed, copy."""
+    """Link relative to the folder, so that the store can be moved."""
     try:
         path.symlink_to(os.path.relpath(blob, path.parent))
-    except OSError:  # Windows without developer mode, FAT
-        try:
-            os.link(blob, path)
-        except OSError:
-            shutil.copyfile(blob, path)
+    except OSError:  # Windows without developer mode
+        os.link(blob, path)
