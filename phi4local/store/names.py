@@ -78,7 +78,10 @@ class ModelName:
         Example: ("my tune!", "Q8_0") → `my-tune:Q8_0`.
         """
         model = re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip(".-")[:_MOST_CHARACTERS].rstrip(".-")
-        return cls(model=model or "model", tag=tag)
+        try:
+            return cls(model=model or "model", tag=tag)
+        except UnsafeNameError:  # a device of Windows, such as `nul`
+            return cls(model=f"model-{model}"[:_MOST_CHARACTERS], tag=tag)
 
     @property
     def folder(self) -> str:
