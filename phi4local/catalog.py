@@ -55,6 +55,8 @@ class Manifest:
         name: what a person types.
         repository: the checkpoint's repository on Hugging Face, or `None` for an embedded one.
         gguf_repository: where ready GGUF files are, for `pull`, or `None`.
+        huggingface, modelscope: other repositories that hold it, as GGUF files or as a checkpoint.
+        ollama: its name and tag in Ollama's library, or `None`.
         folder: the embedded checkpoint's folder below `data_folder()`, or `None`.
         parameters: number of weights.
         quantization: what is made and run when nobody asks for another.
@@ -86,6 +88,9 @@ class Manifest:
     end_tokens: tuple[str, ...]
     template_mark: str = ""
     defects: tuple[KnownDefect, ...] = ()
+    huggingface: tuple[str, ...] = ()
+    modelscope: tuple[str, ...] = ()
+    ollama: str | None = None
     ollama_template: str = ""
 
     def ollama_parameters(self) -> dict[str, Any]:
@@ -169,6 +174,26 @@ def recognise(
     return next(iter(same or marked or found), None)
 
 
+def published_as(repository: str, *, at: str) -> Manifest | None:
+    """Return the member that a repository holds; upper and lower case are the same.
+
+    Args:
+        repository: `OWNER/NAME`, or `NAME:TAG` in Ollama's library.
+        at: `huggingface`, `modelscope` or `ollama`.
+
+    Example: `published_as("unsloth/phi-4-GGUF", at="modelscope").name` is `phi-4`.
+    """
+    for manifest in map(find, model_names()):
+        known = {
+            "huggingface": (manifest.repository, manifest.gguf_repository, *manifest.huggingface),
+            "modelscope": manifest.modelscope,
+            "ollama": (manifest.ollama,),
+        }[at]
+        if repository.casefold() in (name.casefold() for name in known if name):
+            return manifest
+    return None
+
+
 def same_template(one: str, other: str) -> bool:
     """Return whether two chat templates differ in nothing but what Jinja ignores: line ends.
 
@@ -187,6 +212,7 @@ def _read(path: Path) -> Manifest:
     if data["schema"] != SCHEMA:
         raise ValueError(f"{path.name}: schema {data['schema']}, this version reads {SCHEMA}")
     checkpoint, tokenizer, chat = data["checkpoint"], data["tokenizer"], data["chat"]
+    published = data.get("published", {})
     return Manifest(
         name=data["name"],
         title=data["title"],
@@ -206,5 +232,8 @@ def _read(path: Path) -> Manifest:
         end_tokens=tuple(chat["end_tokens"]),
         template_mark=chat.get("mark", ""),
         defects=tuple(KnownDefect(**defect) for defect in data.get("defects", ())),
+        huggingface=tuple(published.get("huggingface", ())),
+        modelscope=tuple(published.get("modelscope", ())),
+        ollama=published.get("ollama"),
         ollama_template=data.get("ollama", {}).get("template", ""),
     )

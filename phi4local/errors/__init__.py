@@ -22,6 +22,7 @@
     ├── FileWriteError                  the operating system refused a write
     │   ├── OutputExistsError           the output is there and may not be replaced
     │   └── NotEnoughDiskError          less free space than the output needs
+    ├── InvalidReferenceError           words that name no model, or one that could be at several places
     ├── DownloadError                   network, access, or bytes that are not what was announced
     │   └── UnsafeNameError             a name, path or digest that could lead out of the store
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
@@ -68,6 +69,7 @@ from phi4local.errors.models import (
     ConversionError,
     DownloadError,
     GGUFError,
+    InvalidReferenceError,
     MissingImatrixError,
     ModelNotInstalledError,
     NonFiniteWeightError,
@@ -97,6 +99,7 @@ __all__ = [
     "FileFormatError",
     "FileWriteError",
     "GGUFError",
+    "InvalidReferenceError",
     "InvalidSettingError",
     "LibraryMissingError",
     "MissingImatrixError",

@@ -115,6 +115,16 @@ class MissingImatrixError(ConversionError):
         self.tensor = tensor
 
 
+class InvalidReferenceError(Phi4LocalError):
+    """Words that name no model at any place, or one that could be at several."""
+
+    def __init__(self, text: str, problem: str, *, hint: str | None = None) -> None:
+        shown = text if text.isprintable() else text.encode("unicode_escape").decode()
+        shown = shown if len(shown) <= 120 else f"{shown[:117]}..."
+        super().__init__(f"`{shown}` {problem}", hint=hint)
+        self.text, self.problem = text, problem
+
+
 class DownloadError(Phi4LocalError):
     """Network, access, or bytes that are not what the server announced."""
 

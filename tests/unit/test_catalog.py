@@ -139,3 +139,10 @@ def test_a_file_is_recognised_by_its_numbers():
     shape = {"layers": 40, "embedding_length": 5120, "vocabulary_tokens": 100352, "context_tokens": 16384}
     assert catalog.recognise(**shape).name == "phi-4"
     assert catalog.recognise(**(shape | {"layers": 41})) is None
+
+
+def test_repositories_lead_back_to_their_member():
+    assert catalog.published_as("UNSLOTH/phi-4-gguf", at="modelscope").name == "phi-4"
+    assert catalog.published_as("microsoft/phi-4", at="huggingface").name == "phi-4"
+    assert catalog.published_as("phi4-reasoning:plus", at="ollama").name == "phi-4-reasoning-plus"
+    assert catalog.published_as("phi4-reasoning", at="ollama") is None

@@ -199,4 +199,4 @@ def test_a_server_that_refuses_is_one_line(hub, pull, status):
 
 def test_a_model_without_files_to_pull_says_so(pull):
     refused(pull("phi4-nano")[0], "nothing to pull")
-    refused(pull("phi-4-mini-instruct")[0], "its checkpoint is microsoft/Phi-4-mini-instruct")
+    refused(pull("phi-3.5-mini-instruct")[0], "its checkpoint is microsoft/Phi-3.5-mini-instruct")
