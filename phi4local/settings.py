@@ -46,6 +46,8 @@ class LoadSettings(Settings):
         step_seconds: longest step of prompt evaluation, after which others go on and cancelling takes
             effect; 0 for no limit.
         queue_limit: requests that may wait for their turn.
+        device_cut: let a GPU that computes the logits choose the 128 most likely tokens, where a request's
+            chain begins with a smaller top-k or is greedy.
         kv_offload: keep the KV cache of layers on the GPU there too.
         tensor_overrides: `REGEX=BUFFER` texts: tensors whose name fits go to that buffer type, such as `CPU`
             or `CUDA1`; the first that fits counts.
@@ -72,6 +74,7 @@ class LoadSettings(Settings):
     parked_tokens: int | None = None
     step_seconds: float | None = None
     queue_limit: int | None = None
+    device_cut: bool | None = None
     kv_offload: bool | None = None
     tensor_overrides: tuple[str, ...] | None = None
     split_mode: str | None = None

@@ -119,7 +119,7 @@ class Lane:
         if holders and self.cache.available() < missing:
             return
         holding = self.cache.begin(prefix, sequence.key)
-        sequence.begin(holding, self.cache.cells.length(holding.number))
+        sequence.begin(holding, self.cache.cells.length(holding.number), self.context)
         self.cache.set_aside()
 
     def _compose(self, members: Iterable[Sequence]) -> list[tuple[Sequence, int]]:

@@ -89,6 +89,7 @@ def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
     )
     context_tokens = max(16, min(filled.context_tokens or 0, file.trained_context_tokens))
     every_cell = context_tokens * (filled.parallel or 1)
+    gpu_layers = min(filled.gpu_layers or 0, file.layers + 1) if llama.supports_gpu() else 0
     # The fused kernel rounds keys and values to f16; who asks for an f32 cache wants them exact.
     exact = filled.kv_type == "f32" and filled.flash_attention is None
     return replace(
@@ -96,7 +97,8 @@ def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
         context_tokens=context_tokens,
         parked_tokens=context_tokens if filled.parked_tokens is None else filled.parked_tokens,
         cache_tokens=max(context_tokens, min(filled.cache_tokens or every_cell, every_cell)),
-        gpu_layers=min(filled.gpu_layers or 0, file.layers + 1) if llama.supports_gpu() else 0,
+        gpu_layers=gpu_layers,
+        device_cut=gpu_layers > file.layers if filled.device_cut is None else filled.device_cut,
         flash_attention=False if exact else filled.flash_attention,
     )
 
@@ -227,6 +229,7 @@ class LoadedModel:
                 kv_type=settings.kv_type or "f16",
                 flash_attention=settings.flash_attention,
                 kv_offload=settings.kv_offload is not False,
+                device_cut=bool(settings.device_cut),
                 sequences=parallel + KEPT_SEQUENCES if unified else parallel,
                 unified=unified,
             ),

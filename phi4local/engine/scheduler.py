@@ -6,6 +6,7 @@ import heapq
 import itertools
 import queue
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from phi4local.engine.contention import Contention
 from phi4local.engine.job import Job, Task
 from phi4local.engine.keeping import Keeping
 from phi4local.engine.lanes import Lanes
+from phi4local.engine.outbox import Outbox
 from phi4local.engine.sequence import Sequence
 from phi4local.errors import EngineBusyError, Phi4LocalError
 from phi4local.native.spinning import Spinning
@@ -44,6 +46,7 @@ class Scheduler:
         self._model = model
         self._lanes = Lanes(model)
         self._keeping = Keeping(model, self._lanes)
+        self._outbox = Outbox()
         self._contention = Contention(Spinning(), model.facts.settings.threads or 1)
         self._parallel = model.facts.settings.parallel or 1
         self._queue_limit = model.facts.settings.queue_limit or 1
@@ -60,7 +63,8 @@ class Scheduler:
         """Put a job in line. Its prompt is tokenized here, on the caller's thread, where nobody waits."""
         try:
             with self._entering:
-                self._inbox.put(Sequence(self._model, job))
+                outgoing = replace(job, emit=partial(self._outbox.put, job.emit))
+                self._inbox.put(Sequence(self._model, outgoing))
         except Phi4LocalError as error:
             job.fail(error)
 
@@ -94,10 +98,12 @@ class Scheduler:
         with self._entering:
             self._model.close()
         self._end_everyone()  # who came after the thread's last look
+        self._outbox.close()
 
     def _run(self) -> None:
         while self._receive(wait=not self._line and not any(lane.live for lane in self._lanes)):
             self._contention.observe()
+            self._outbox.release()
             if self._line:
                 self._leave_line()
             for lane in self._lanes:
@@ -109,6 +115,7 @@ class Scheduler:
     def _receive(self, *, wait: bool) -> bool:
         """Take everything that came; return False when the engine closes."""
         if wait:
+            self._outbox.release()
             self._contention.pause()
         while wait or not self._inbox.empty():
             wait = False

@@ -35,6 +35,7 @@ class Sequence:
         key: digests and scales of its adapters.
         deadline: when its time is up, in seconds of `time.perf_counter`.
         holding: its cells, or `None` while it waits for a prefix or for room.
+        cut: whether its logits are cut on the device, so that only candidates reach this process.
         repeatable: has a seed, which promises the same answer again.
 
     Raises:
@@ -45,6 +46,7 @@ class Sequence:
         self.job = job
         self.key: AdapterKey = model.adapters.key(job.request.adapters)
         self.holding: Holding | None = None
+        self.cut = False
         self.tokens, starts = model.tokenize_turns(job.request)
         self._turns = Turns(starts)
         self._model = model
@@ -72,9 +74,10 @@ class Sequence:
         """Whether it takes part in context shifts, and so accepts what they leave in the cache."""
         return bool(self._turns)
 
-    def begin(self, holding: Holding, reused_tokens: int) -> None:
+    def begin(self, holding: Holding, reused_tokens: int, context: NativeContext) -> None:
         """Take the cells to work with; the first time they tell how much was reused."""
         self.holding = holding
+        self.cut = context.cut.use(holding.number, wanted=self._chooser.wants_cut)
         if self._reused_tokens is None:
             self._reused_tokens = reused_tokens
 
@@ -84,7 +87,7 @@ class Sequence:
         Raises:
             NonFiniteLogitsError: the logits are not numbers.
         """
-        choice = self._chooser.choose(context, row)
+        choice = self._chooser.choose(context, row, cut=self.cut)
         self.tokens.append(choice.token)
         piece = self._model.piece(choice.token)
         request = self.job.request

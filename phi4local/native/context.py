@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phi4local.errors import EngineError, InvalidSettingError
+from phi4local.native.device_cut import DeviceCut
 from phi4local.native.llama import bindings, last_log_line
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class ContextShape:
         unified: one pool of cells, so that sequences can share a prefix; else each sequence has a stream of
             its own, which computes faster when nothing is shared.
         kv_offload: keep the cells of a layer where its weights are; else all of them in main memory.
+        device_cut: let sequences have their logits cut where they are computed, see `DeviceCut`.
         embeddings: keep the last hidden state of every token, for `hidden_states`.
     """
 
@@ -69,6 +71,7 @@ class ContextShape:
     sequences: int = 1
     unified: bool = True
     kv_offload: bool = True
+    device_cut: bool = False
     embeddings: bool = False
 
 
@@ -105,6 +108,7 @@ class NativeContext:
                 hint="try a smaller `--context` or another `--kv` type",
             )
         self.memory = api.llama_get_memory(self.handle)
+        self.cut = DeviceCut(self.handle, enabled=shape.device_cut)
         self.unified = shape.unified
         self.sequences = shape.sequences
         self.streams = 1 if shape.unified else shape.sequences
@@ -201,4 +205,5 @@ class NativeContext:
         if self.handle:
             self._api.llama_batch_free(self._batch)
             self._api.llama_free(self.handle)
+            self.cut.close()
             self.handle = None

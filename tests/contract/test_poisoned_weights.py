@@ -54,6 +54,14 @@ def test_poison_ends_its_own_request_and_no_later_one(file, native_library, case
             assert right_answers(engine, cases[3:5]) == [True, True]
 
 
+def test_poison_is_seen_in_logits_that_were_cut_on_the_device(file, native_library, cases):
+    settings = LoadSettings(context_tokens=512, threads=1, parallel=2, device_cut=True)
+    with Engine(file, settings) as engine:
+        for _ in range(2):
+            assert type(read(engine.submit(POISONED)).error) is NonFiniteLogitsError
+            assert right_answers(engine, cases[3:5]) == [True, True]
+
+
 @pytest.mark.parametrize("flash_attention", [False, True])
 def test_poison_in_one_stream_leaves_the_others_right(file, native_library, cases, flash_attention):
     settings = LoadSettings(context_tokens=512, threads=1, parallel=6, flash_attention=flash_attention)

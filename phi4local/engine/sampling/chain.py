@@ -122,6 +122,18 @@ def is_cheap(steps: Sequence[Step], *, vocabulary_tokens: int) -> bool:
     return small_top_k or vocabulary_tokens <= SMALL_VOCABULARY
 
 
+def needs_few(steps: Sequence[Step]) -> bool:
+    """Return whether a chain looks at no more than the `SMALL_TOP_K` most likely tokens of a row.
+
+    Example: `[("top_k", 40), …]` and `[("greedy",)]` do; with a bias or a penalty before it, any token can
+    become one of them.
+    """
+    first, *arguments = steps[0]
+    if any(step[0] == "typical" for step in steps):  # see `is_cheap`
+        return False
+    return bool(first == "greedy" or (first == "top_k" and arguments[0] <= SMALL_TOP_K))
+
+
 def _bias_steps(sampling: SamplingSettings) -> list[Step]:
     biases = dict(sampling.logit_bias or ()).items()
     pairs = tuple((token, -math.inf if bias == FORBIDDING_BIAS else bias) for token, bias in biases if bias)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phi4local.engine.sampling.chain import chain_steps, is_cheap, remembered_tokens
+from phi4local.engine.sampling.chain import chain_steps, is_cheap, needs_few, remembered_tokens
 from phi4local.errors import InvalidSettingError, NonFiniteLogitsError
 from phi4local.native.sampler import NativeSampler
 
@@ -36,6 +36,9 @@ class TokenChooser:
         sampling: settings without unset fields.
         prompt: token ids of the prompt; the penalties count its newest tokens.
 
+    Attributes:
+        wants_cut: whether the most likely tokens are all that it looks at.
+
     Raises:
         InvalidSettingError: `logit_bias` names a token that the vocabulary does not have.
     """
@@ -47,6 +50,7 @@ class TokenChooser:
         self._alternatives = sampling.logprobs
         steps = chain_steps(sampling, vocabulary_tokens=self._tokens)
         remembered = remembered_tokens(sampling)
+        self.wants_cut = sampling.logprobs is None and needs_few(steps)
         self._sampler: NativeSampler | CutChain
         if is_cheap(steps, vocabulary_tokens=self._tokens):
             self._sampler = NativeSampler(steps, native)
@@ -54,20 +58,28 @@ class TokenChooser:
             from phi4local.engine.sampling.cut_chain import CutChain
 
             self._sampler = CutChain(steps, native, remembered=remembered)
+        self._on_candidates = self._sampler
+        if self.wants_cut and not isinstance(self._sampler, NativeSampler):
+            self._on_candidates = NativeSampler(steps, native)
         for token in prompt[-remembered:] if remembered else ():
             self._sampler.accept(token)
 
-    def choose(self, context: NativeContext, row: int = -1) -> Choice:
+    def choose(self, context: NativeContext, row: int = -1, *, cut: bool = False) -> Choice:
         """Choose the next token from a row of the newest logits, and remember it for the penalties.
 
         Args:
             context: its `decode` has just finished.
             row: place in the batch of the token whose logits count; -1 is the last one.
+            cut: the device left only the most likely tokens of the row.
 
         Raises:
             NonFiniteLogitsError: the chosen token's logit is NaN or infinite.
         """
         self._place += 1
+        if cut:
+            if not context.cut.finite(row):
+                raise NonFiniteLogitsError(self._place)
+            return Choice(self._on_candidates.sample(context, row))
         logits = context.logits(row)
         # NaN in a sequence makes all its logits NaN; seen before the samplers remember what they made of it.
         if not math.isfinite(logits[0]):
@@ -84,6 +96,7 @@ class TokenChooser:
     def close(self) -> None:
         """Free llama.cpp's samplers."""
         self._sampler.close()
+        self._on_candidates.close()
 
 
 def _check_bias(sampling: SamplingSettings, vocabulary_tokens: int) -> None:
