@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 class Peer:
     """llama.cpp's programs with the settings that both sides have.
 
-    They get the same setting of libgomp as the engine's own process (see LOG.md): without it their threads
-    spin for a millisecond, which on a machine that does something else makes them much slower.
+    They run as a person would start them: nothing is set for libgomp.
     """
 
     folder: Path
