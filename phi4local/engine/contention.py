@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from phi4local.native.spinning import Spinning
 
 _INTERVAL_SECONDS = 0.2
+_IDLE_SECONDS = 3.0
+"""No step takes that long: the engine had nothing to do, and its waiting time says nothing."""
 _CROWDED = 0.10
 """Share of the time that threads waited for a core. Measured on two cores: idle 0.003 to 0.023, beside one
 endless loop 0.34 to 0.41, beside two of them 0.35 to 0.51, whether the threads spin or not."""
@@ -51,13 +53,9 @@ class Contention:
             return
         if self._threads == 1 or not self._spinning.adjustable or (waited := self._waited()) is None:
             return
-        if self._seen is not None:
+        if self._seen is not None and now - self._seen[0] < _IDLE_SECONDS:
             self._judge((waited - self._seen[1]) / ((now - self._seen[0]) * self._threads))
         self._seen = now, waited
-
-    def pause(self) -> None:
-        """Forget the running interval: the engine has nothing to do."""
-        self._seen = None
 
     def close(self) -> None:
         """End what was started for it."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phi4local.engine.events import Event
+    from phi4local.engine.job import Job
 
     Deliver = Callable[[Event | BaseException], None]
 
@@ -29,6 +32,10 @@ class Outbox:
         )
         self._thread = threading.Thread(target=self._run, name="phi4local-outbox", daemon=True)
         self._thread.start()
+
+    def take(self, job: Job) -> Job:
+        """Return the same job with its events put down here."""
+        return replace(job, emit=partial(self.put, job.emit))
 
     def put(self, deliver: Deliver, event: Event | BaseException) -> None:
         """Put an event down."""

@@ -6,7 +6,6 @@ import heapq
 import itertools
 import queue
 import threading
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,8 +62,7 @@ class Scheduler:
         """Put a job in line. Its prompt is tokenized here, on the caller's thread, where nobody waits."""
         try:
             with self._entering:
-                outgoing = replace(job, emit=partial(self._outbox.put, job.emit))
-                self._inbox.put(Sequence(self._model, outgoing))
+                self._inbox.put(Sequence(self._model, self._outbox.take(job)))
         except Phi4LocalError as error:
             job.fail(error)
 
@@ -103,20 +101,17 @@ class Scheduler:
     def _run(self) -> None:
         while self._receive(wait=not self._line and not any(lane.live for lane in self._lanes)):
             self._contention.observe()
-            self._outbox.release()
             if self._line:
                 self._leave_line()
             for lane in self._lanes:
                 if lane.live:
                     self._guard(partial(self._step, lane), lane.fail_all)
+            self._outbox.release()
         self._contention.close()
         self._end_everyone()
 
     def _receive(self, *, wait: bool) -> bool:
         """Take everything that came; return False when the engine closes."""
-        if wait:
-            self._outbox.release()
-            self._contention.pause()
         while wait or not self._inbox.empty():
             wait = False
             item = self._inbox.get()
