@@ -24,6 +24,10 @@
     │   └── NotEnoughDiskError          less free space than the output needs
     ├── InvalidReferenceError           words that name no model, or one that could be at several places
     ├── DownloadError                   network, access, or bytes that are not what was announced
+    │   ├── RemoteNotFoundError         no such repository, revision or file at a server
+    │   │   └── UnknownTagError         a tag that fits no file, or several
+    │   ├── AccessDeniedError           a model that is not for everybody, or a wrong token
+    │   ├── OfflineError                a connection is needed and none may be made
     │   └── UnsafeNameError             a name, path or digest that could lead out of the store
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
@@ -63,6 +67,7 @@ from phi4local.errors.engine import (
     RemoteError,
 )
 from phi4local.errors.models import (
+    AccessDeniedError,
     AdapterError,
     AmbiguousNameError,
     CheckpointError,
@@ -73,10 +78,13 @@ from phi4local.errors.models import (
     MissingImatrixError,
     ModelNotInstalledError,
     NonFiniteWeightError,
+    OfflineError,
+    RemoteNotFoundError,
     SavedStateError,
     StoreError,
     UnknownModelError,
     UnknownQuantizationError,
+    UnknownTagError,
     UnknownTensorError,
     UnsafeNameError,
     UnstorableWeightError,
@@ -84,6 +92,7 @@ from phi4local.errors.models import (
 )
 
 __all__ = [
+    "AccessDeniedError",
     "AdapterError",
     "AmbiguousNameError",
     "ChatTemplateError",
@@ -109,13 +118,16 @@ __all__ = [
     "NonFiniteLogitsError",
     "NonFiniteWeightError",
     "NotEnoughDiskError",
+    "OfflineError",
     "OutputExistsError",
     "Phi4LocalError",
     "RemoteError",
+    "RemoteNotFoundError",
     "SavedStateError",
     "StoreError",
     "UnknownModelError",
     "UnknownQuantizationError",
+    "UnknownTagError",
     "UnknownTensorError",
     "UnsafeNameError",
     "UnstorableWeightError",
