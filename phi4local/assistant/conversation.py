@@ -81,9 +81,9 @@ class Conversation:
 
     def _keep(self, turn: list[Message], answer: str, ids: list[int], *, ended: bool) -> None:
         self.messages = [*turn, Message("assistant", answer)]
-        if (
-            self._sampling is None or not self._sampling.stop
-        ):  # a stop text is in the ids but not in the answer
+        stop = self._model.default_stop if self._sampling is None else self._sampling.stop
+        if not (self._model.default_stop if stop is None else stop):
+            # A stop text is in the ids but not in the answer.
             self._kept_ids[len(turn)] = tuple(ids[:-1] if ended else ids)  # the template writes the end token
 
     def cancel(self) -> None:

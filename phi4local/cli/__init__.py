@@ -16,6 +16,7 @@ from phi4local.cli import (
     chat,
     convert,
     copy_model,
+    create,
     disk_usage,
     import_file,
     list_models,
@@ -49,6 +50,7 @@ app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
 app.command("list")(list_models.list_models)
 app.command("show")(show.show)
+app.command("create")(create.create)
 app.command("import")(import_file.import_file)
 app.command("cp")(copy_model.cp)
 app.command("rm")(remove.rm)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phi4local.store.installed import InstalledModel
 
 _STAGES = {"converting": "Converting", "loading": "Loading", "pulling": "Downloading"}
-_STAGES |= {"verifying": "Verifying", "importing": "Importing"}
+_STAGES |= {"verifying": "Verifying", "importing": "Importing", "making": "Making"}
 
 
 def size(size_bytes: float) -> str:

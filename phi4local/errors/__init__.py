@@ -5,6 +5,7 @@
     ├── UnknownModelError               a name that is no manifest, file or folder
     ├── ModelNotInstalledError          a known model of which nothing is on this machine
     ├── AmbiguousNameError              a name that stands for several models
+    ├── ModelfileError                  a Modelfile with a line that means nothing
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GGUFError                   a GGUF header or its values
@@ -24,10 +25,6 @@
     │   └── NotEnoughDiskError          less free space than the output needs
     ├── InvalidReferenceError           words that name no model, or one that could be at several places
     ├── DownloadError                   network, access, or bytes that are not what was announced
-    │   ├── RemoteNotFoundError         no such repository, revision or file at a server
-    │   │   └── UnknownTagError         a tag that fits no file, or several
-    │   ├── AccessDeniedError           a model that is not for everybody, or a wrong token
-    │   ├── OfflineError                a connection is needed and none may be made
     │   └── UnsafeNameError             a name, path or digest that could lead out of the store
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
@@ -67,7 +64,6 @@ from phi4local.errors.engine import (
     RemoteError,
 )
 from phi4local.errors.models import (
-    AccessDeniedError,
     AdapterError,
     AmbiguousNameError,
     CheckpointError,
@@ -76,15 +72,13 @@ from phi4local.errors.models import (
     GGUFError,
     InvalidReferenceError,
     MissingImatrixError,
+    ModelfileError,
     ModelNotInstalledError,
     NonFiniteWeightError,
-    OfflineError,
-    RemoteNotFoundError,
     SavedStateError,
     StoreError,
     UnknownModelError,
     UnknownQuantizationError,
-    UnknownTagError,
     UnknownTensorError,
     UnsafeNameError,
     UnstorableWeightError,
@@ -92,7 +86,6 @@ from phi4local.errors.models import (
 )
 
 __all__ = [
-    "AccessDeniedError",
     "AdapterError",
     "AmbiguousNameError",
     "ChatTemplateError",
@@ -115,19 +108,17 @@ __all__ = [
     "ModelFileChangedError",
     "ModelLoadError",
     "ModelNotInstalledError",
+    "ModelfileError",
     "NonFiniteLogitsError",
     "NonFiniteWeightError",
     "NotEnoughDiskError",
-    "OfflineError",
     "OutputExistsError",
     "Phi4LocalError",
     "RemoteError",
-    "RemoteNotFoundError",
     "SavedStateError",
     "StoreError",
     "UnknownModelError",
     "UnknownQuantizationError",
-    "UnknownTagError",
     "UnknownTensorError",
     "UnsafeNameError",
     "UnstorableWeightError",

@@ -33,6 +33,8 @@ class BlockingModel(ABC):
 
     name: str
     notices: tuple[str, ...]
+    default_stop: tuple[str, ...] = ()
+    """Texts that end an answer when the caller names none."""
 
     @property
     @abstractmethod

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from phi4local.gguf import Header
 
+CONTROL = 3
+"""Token type of tokens that are never text (llama.h: LLAMA_TOKEN_TYPE_CONTROL)."""
 USER_DEFINED = 4
 """Token type of added tokens that are no control tokens (llama.h: LLAMA_TOKEN_TYPE_USER_DEFINED)."""
 
@@ -50,6 +52,12 @@ class FileFacts:
             short_context_tokens=self._short_context_tokens(),
             adapters=adapters,
         )
+
+    def special_tokens(self) -> frozenset[str]:
+        """Return the texts of the file's control tokens, such as `<|im_end|>`."""
+        tokens: Any = self.header.get("tokenizer.ggml.tokens", ())
+        types: Any = self.header.get("tokenizer.ggml.token_type", ())
+        return frozenset(token for token, kind in zip(tokens, types, strict=False) if kind == CONTROL)
 
     def _short_context_tokens(self) -> int | None:
         if not any(tensor.name == "rope_factors_long.weight" for tensor in self.header.tensors):

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from phi4local import gguf
 from phi4local.planning.kv_cache import kv_cache_bytes
-from phi4local.runtime import resolve
+from phi4local.runtime import create, resolve
 from phi4local.runtime.facts import file_facts
+from phi4local.store import installed, kept, modelfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phi4local.gguf import Header
+    from phi4local.store.installed import InstalledModel
 
 
 def describe(model: str, *, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def describe(model: str, *, progress: Callable[[int, int], None] | None = None) 
     """
     source = resolve.find(model)
     path = resolve.ensure_gguf(source, progress=progress)
+    model_kept = source.installed or installed.at(path)
     facts = file_facts(gguf.validate(path))
     manifest = source.manifest or facts.manifest
     types = collections.Counter(tensor.type.name for tensor in facts.header.tensors)
@@ -56,6 +59,55 @@ def describe(model: str, *, progress: Callable[[int, int], None] | None = None) 
         ),
         "end_token": facts.eos_token,
         "chat_template": _template_state(facts.chat_template, manifest),
+        **(_kept(model_kept) if model_kept else {}),
+    }
+
+
+def part_of(model: str, part: str, *, progress: Callable[[int, int], None] | None = None) -> str:
+    """Return one part of a model as text: `modelfile`, `template`, `system`, `parameters` or `license`.
+
+    Empty where the model has none. `template` is the Jinja text of the file, which is used here; the one for
+    Ollama is in the Modelfile.
+
+    Example: `part_of("phi4-nano", "parameters")` is "stop <|im_end|>" and so on, a line each.
+
+    Raises:
+        UnknownModelError, GGUFError, CheckpointError: as `open_model`.
+    """
+    source = resolve.find(model)
+    path = resolve.ensure_gguf(source, progress=progress)
+    if part == "template":
+        return file_facts(gguf.validate(path)).chat_template or ""
+    model_kept = source.installed or installed.at(path)
+    described = create.described(model_kept) if model_kept else modelfile.Modelfile(base=str(path))
+    if part == "modelfile":
+        return modelfile.render(described)
+    if part == "system":
+        return described.system or ""
+    if part == "license":
+        return "\n\n".join(described.licenses)
+    return "\n".join(
+        f"{name} {one}"
+        for name, value in described.parameters.items()
+        for one in (value if isinstance(value, list) else [value])
+    )
+
+
+def _kept(model: InstalledModel) -> dict[str, Any]:
+    """Return what the store says about a model."""
+    origin = model.manifest.origin
+    parameters = kept.json_of(model.manifest.layers, "params", {})
+    return {
+        "reference": str(model.reference),
+        "id": model.manifest.sha256[:12],
+        "origin": f"{origin.how}, {model.source}",
+        "revision": origin.revision,
+        "sha256": model.manifest.of_kind("model")[0].digest,
+        "adapters": [path.name for path in installed.adapter_paths(model)],
+        "brings_along": {
+            **parameters,
+            **{kind: "yes" for kind in ("system", "messages") if model.manifest.of_kind(kind)},
+        },
     }
 
 

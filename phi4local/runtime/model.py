@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from phi4local.engine import Generation, Request
 from phi4local.messages import as_messages
 from phi4local.prompts import TextSegment, TokenSegment
+from phi4local.runtime.defaults import FollowsDefaults
 from phi4local.runtime.keeping import KeepsConversations
 from phi4local.runtime.language_model import LanguageModel
 from phi4local.settings import SamplingSettings
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from phi4local.runtime.facts import FileFacts
 
 
-class Model(KeepsConversations, LanguageModel):
+class Model(FollowsDefaults, KeepsConversations, LanguageModel):
     """A loaded model. Made by `phi4local.load`; use it as a context manager or `close` it.
 
     Attributes:
         file: what the file's header says.
         facts: what came out of loading; `facts.settings` has no unset field.
+        defaults: what a model of the store brings along, such as a system text.
 
     Example::
 
@@ -55,7 +56,6 @@ class Model(KeepsConversations, LanguageModel):
         self.notices = notices
         self._worker = worker
         self._template = template
-        self._adapters: tuple[tuple[str, float], ...] = ()
 
     @property
     def manifest(self) -> Manifest | None:
@@ -67,20 +67,6 @@ class Model(KeepsConversations, LanguageModel):
         """Room for prompt and answer together."""
         return self.facts.settings.context_tokens or 0
 
-    def adapted(self, **scales: float) -> Self:
-        """Return the same model with LoRA adapters applied, by the names they were loaded under.
-
-        It shares the engine with this one; closing one closes both.
-
-        Example::
-
-            with phi4local.load("phi-4", adapters={"style": "style.gguf"}) as model:
-                print(model.adapted(style=0.8).chat("Good morning!").text)
-        """
-        view = copy.copy(self)
-        view._adapters = tuple(scales.items())
-        return view
-
     def submit_segments(
         self,
         segments: Iterable[Segment],
@@ -91,16 +77,16 @@ class Model(KeepsConversations, LanguageModel):
     ) -> Generation:
         """Continue a prompt of segments: what `chat` and `generate` stand on.
 
-        Unset fields of `sampling` take the manifest's values; see `Request`.
+        Unset fields of `sampling` take the model's own values, then the manifest's; see `Request`.
         """
-        wanted = sampling or SamplingSettings()
+        wanted = (sampling or SamplingSettings()).filled_from(self.defaults.sampling)
         if self.manifest is not None:
             wanted = wanted.filled_from(self.manifest.sampling)
         return self._worker.submit(
             Request(
                 segments=tuple(segments),
                 sampling=wanted,
-                max_tokens=max_tokens,
+                max_tokens=self.defaults.max_tokens if max_tokens is None else max_tokens,
                 ignore_end=ignore_end,
                 adapters=self._adapters,
             )
@@ -111,8 +97,9 @@ class Model(KeepsConversations, LanguageModel):
     ) -> tuple[Segment, ...]:
         """Render messages with the file's template; what people wrote stays apart from its tokens."""
         strip = self.manifest is not None and self.manifest.strip_whitespace_around_special_tokens
-        prompt = self._template.segments(messages, strip_whitespace=strip)
-        return _with_kept_ids(prompt, kept_ids or {})
+        whole, places = self.defaults.completed(messages)
+        prompt = self._template.segments(whole, strip_whitespace=strip)
+        return _with_kept_ids(prompt, {places[index]: ids for index, ids in (kept_ids or {}).items()})
 
     def tokenize(self, prompt: Messages) -> list[int]:
         """Return the token ids of a text, or of a conversation as the model reads it.

@@ -12,6 +12,7 @@ from phi4local.errors import ChatTemplateError, InvalidSettingError
 from phi4local.messages import Message
 from phi4local.prompts import choose_template
 from phi4local.runtime import resolve
+from phi4local.runtime.defaults import defaults_of
 from phi4local.runtime.facts import adapter_files, file_facts
 from phi4local.runtime.model import Model
 from phi4local.settings import LoadSettings
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from phi4local.catalog import Manifest
     from phi4local.gguf import Header
     from phi4local.prompts import ChatTemplate
+    from phi4local.runtime.facts import FileFacts
 
 
 _PROBE = (Message("system", "a"), Message("user", "b"), Message("assistant", "c"), Message("user", "d"))
@@ -55,6 +58,7 @@ def open_model(
 
     Raises:
         UnknownModelError, ModelNotInstalledError: nothing to open.
+        StoreError: an installed file is not what it was, or a setting of its Modelfile cannot be.
         CheckpointError, ConversionError, FileWriteError: the conversion failed.
         GGUFError: the file is damaged or no Phi-4 model.
         EngineError: llama.cpp could not load it.
@@ -70,21 +74,27 @@ def open_model(
             source, progress=lambda done, total: tell(Progress("converting", done, total))
         )
         file = file_facts(gguf.validate(path))
-        manifest = source.manifest or file.manifest
+        defaults = defaults_of(source.installed, special_tokens=file.special_tokens())
+        settings = settings.filled_from(defaults.loading)
         _check_overrides(settings, file.header)
-        template, notice = choose_template(
-            file.chat_template, manifest, bos_token=file.bos_token, eos_token=file.eos_token
-        )
-        loaded = file.model_file(adapter_files(adapters or {}, file.header))
+        template, *notice = _template(file, source.manifest or file.manifest)
+        loaded = file.model_file(adapter_files({**defaults.adapters, **(adapters or {})}, file.header))
         facts = worker.load(loaded, settings)
     except BaseException:
         worker.close()
         raise
-    notices = (
-        *((notice,) if notice else ()),
-        *(*_template_notices(template), *_setting_notices(settings, facts.settings)),
+    notices = (*notice, *_template_notices(template), *_setting_notices(settings, facts.settings))
+    model = Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=notices)
+    model.bring_along(defaults)
+    return model
+
+
+def _template(file: FileFacts, manifest: Manifest | None) -> tuple[ChatTemplate, *tuple[str, ...]]:
+    """Return the chat template, and a notice about it if there is one."""
+    template, notice = choose_template(
+        file.chat_template, manifest, bos_token=file.bos_token, eos_token=file.eos_token
     )
-    return Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=notices)
+    return (template, notice) if notice else (template,)
 
 
 def _template_notices(template: ChatTemplate) -> Iterator[str]:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi4local import catalog, convert
 from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownModelError
+from phi4local.runtime import conversion
 from phi4local.runtime.remote.address import is_address
-from phi4local.store import installed, manifests
-from phi4local.store.home import make_work_folder
-from phi4local.store.locks import locked
-from phi4local.store.manifests import Origin
-from phi4local.store.names import ModelName
+from phi4local.store import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EMBEDDED_MODEL = "phi4-nano"
-DEFAULT_QUANTIZATION = "Q4_K_M"
-"""For checkpoints that no manifest describes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,64 +124,7 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
         return source.gguf
     if source.checkpoint is None:
         raise ModelNotInstalledError(source.name, hint="see `phi4local list`")
-    fingerprint = convert.fingerprint(source.checkpoint)
-    quantization = source.quantization or DEFAULT_QUANTIZATION
-    kept = installed.find(fingerprint=fingerprint, quantization=quantization)
-    if kept is not None:
-        return installed.ready_path(kept)
-    lock = f"convert-{fingerprint[:16]}-{quantization}"
-    with locked(lock):  # a second process waits for the first, and uses what it made
-        kept = installed.find(fingerprint=fingerprint, quantization=quantization)
-        kept = kept or _convert(source, quantization, fingerprint, make_work_folder(lock), progress)
-    return installed.ready_path(kept)
-
-
-def _convert(
-    source: Source,
-    quantization: str,
-    fingerprint: str,
-    folder: Path,
-    progress: Callable[[int, int], None] | None,
-) -> installed.InstalledModel:
-    checkpoint = source.checkpoint or Path()
-    member = source.manifest
-    try:
-        convert.convert_checkpoint(
-            checkpoint,
-            folder / "model.gguf",
-            quantization,
-            overwrite=True,
-            progress=(lambda done, total, _tensor: progress(done, total)) if progress else None,
-            kernels="ggml",  # `chat` and `run` compile nothing
-        )
-        origin = Origin(
-            how="converted",
-            source=str(checkpoint.resolve()),
-            fingerprint=fingerprint,
-            # A fine-tune is recognised by its numbers; its name is its own.
-            member=member.name if member and member.name == source.name else None,
-            quantization=quantization,
-        )
-        name = _free_name(source, quantization, origin)
-        return installed.keep_converted(folder / "model.gguf", name, origin, member)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_name(source: Source, quantization: str, origin: Origin) -> ModelName:
-    """Return the name of a converted model; another folder's model of the same name keeps its own.
-
-    Example: a second, other folder called `my-tune` becomes `my-tune-3fa9c2:Q4_K_M`.
-    """
-    name = ModelName.for_words(source.name, quantization)
-    there = manifests.read(name)
-    if (
-        there is None
-        or there.origin.source == origin.source
-        or (source.manifest is not None and source.manifest.folder and source.name == source.manifest.name)
-    ):
-        return name
-    return ModelName.for_words(f"{source.name[:70]}-{(origin.fingerprint or '')[:6]}", quantization)
+    return installed.ready_path(conversion.converted(source, progress))
 
 
 def _from_folder(path: Path) -> Source:

@@ -70,11 +70,19 @@ def installed() -> tuple[InstalledModel, ...]:
 
 
 def find(*, fingerprint: str, quantization: str) -> InstalledModel | None:
-    """Return the model that was made of this, or that is this file."""
+    """Return the model that was made of this, or that is this file, with nothing added by a Modelfile."""
     for model in installed():
-        if (model.fingerprint, model.quantization) == (fingerprint, quantization):
+        if model.manifest.origin.how != "created" and (model.fingerprint, model.quantization) == (
+            fingerprint,
+            quantization,
+        ):
             return model
     return None
+
+
+def at(path: Path) -> InstalledModel | None:
+    """Return the model of the store that is opened at `path`."""
+    return next((model for model in installed() if model.path == path), None)
 
 
 def named(text: str) -> tuple[InstalledModel, ...]:
@@ -198,6 +206,14 @@ def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambd
                 raise
             return blobs.blob_path(weights[0].digest)
     return model.path
+
+
+def adapter_paths(model: InstalledModel) -> tuple[Path, ...]:
+    """Return the LoRA adapters that belong to a model, under their real names."""
+    digests = {layer.digest for layer in model.manifest.of_kind("adapter")}
+    folder = view.folder_of(model.reference)
+    shown = view.real_names(model.manifest).items()
+    return tuple(folder / name for name, digest in shown if digest in digests)
 
 
 def _model_of(manifest: StoredManifest) -> InstalledModel | None:

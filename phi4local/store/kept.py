@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phi4local.errors import AmbiguousNameError, ModelNotInstalledError, StoreError, UnsafeNameError
 from phi4local.store import blobs, links, manifests, publish, remove
 from phi4local.store.names import ModelName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from phi4local.store.manifests import Layer, StoredManifest
 
@@ -139,3 +141,15 @@ def text_of(layer: Layer) -> str:
 
 
 _MOST_TEXT_BYTES = 2**20
+
+
+def json_of(layers: Sequence[Layer], kind: str, default: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return the value of the last JSON layer of a kind, or `default` where it is none of its type.
+
+    Example: `json_of(manifest.layers, "params", {})` → `{"stop": ["<|im_end|>"], "temperature": 0.0}`.
+    """
+    for layer in reversed([layer for layer in layers if layer.kind == kind]):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(text_of(layer))
+            return value if isinstance(value, type(default)) else default
+    return default

@@ -91,7 +91,7 @@ def publish(
     several = len([file for file in stored if file.kind == "model"]) > 1
     with locked(STORE):
         small = _small_layers(words or Words())
-        layers = (*(_layer(file, named=several or file.kind == "file") for file in stored), *small)
+        layers = (*(layer_of(file, named=several or file.kind == "file") for file in stored), *small)
         config = _config(layers, origin, parameters)
         full = replace(origin, files={file.digest: file.path for file in stored})
         return _write(name, manifests.encode(layers, config, full))
@@ -108,15 +108,22 @@ def publish_verbatim(name: ModelName, data: bytes) -> StoredManifest:
         return _write(name, data)
 
 
-def write_again(name: ModelName, manifest: StoredManifest, layers: tuple[Layer, ...]) -> StoredManifest:
-    """Publish a model that shares blobs with another one: a copy, or one with other words.
+def publish_layers(
+    name: ModelName, layers: tuple[Layer, ...], origin: Origin, *, parameters: int | None = None
+) -> StoredManifest:
+    """Give layers a name whose blobs are all here: a model that shares files with another one.
+
+    Args:
+        name: what it will be called.
+        layers: all of its blobs.
+        origin: where it came from, with the real names of its files.
+        parameters: number of weights, for Ollama's listing.
 
     Raises:
         StoreError, FileWriteError: as `publish`.
     """
     with locked(STORE):
-        config = _config(layers, manifest.origin, None, like=manifest)
-        return _write(name, manifests.encode(layers, config, manifest.origin))
+        return _write(name, manifests.encode(layers, _config(layers, origin, parameters), origin))
 
 
 def small_layer(kind: str, text: str) -> Layer:
@@ -125,8 +132,8 @@ def small_layer(kind: str, text: str) -> Layer:
     return Layer(kind=kind, digest=blobs.add(data), size_bytes=len(data))
 
 
-def _layer(file: StoredFile, *, named: bool) -> Layer:
-    # Ollama's own single-file models have no name in the layer.
+def layer_of(file: StoredFile, *, named: bool = False) -> Layer:
+    """Return a file's layer; Ollama's own single-file models have no name in it."""
     path = file.path if named else None
     return Layer(kind=file.kind, digest=file.digest, size_bytes=file.size_bytes, path=path)
 
@@ -139,21 +146,18 @@ def _small_layers(words: Words) -> tuple[Layer, ...]:
     return tuple(small_layer(kind, text) for kind, text in parts if text)
 
 
-def _config(
-    layers: tuple[Layer, ...],
-    origin: Origin,
-    parameters: int | None,
-    *,
-    like: StoredManifest | None = None,
-) -> Layer:
+def _config(layers: tuple[Layer, ...], origin: Origin, parameters: int | None) -> Layer:
     """Keep the blob that `ollama list` and `ollama show` read beside the manifest."""
-    config = read_config(like) if like else {}
-    if not config:
-        config = {"model_format": "gguf", "model_family": "phi3", "model_families": ["phi3"]}
-        config["model_type"] = human_number(parameters) if parameters else ""
-        config["file_type"] = origin.quantization or ""
-        config |= {"architecture": "amd64", "os": "linux"}
-    config["rootfs"] = {"type": "layers", "diff_ids": [f"sha256:{layer.digest}" for layer in layers]}
+    config = {
+        "model_format": "gguf",
+        "model_family": "phi3",
+        "model_families": ["phi3"],
+        "model_type": human_number(parameters) if parameters else "",
+        "file_type": origin.quantization or "",
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.digest}" for layer in layers]},
+    }
     data = json.dumps(config, separators=(",", ":")).encode() + b"\n"
     return Layer(kind="config", digest=blobs.add(data), size_bytes=len(data))
 
