@@ -25,6 +25,10 @@
     │   └── NotEnoughDiskError          less free space than the output needs
     ├── InvalidReferenceError           words that name no model, or one that could be at several places
     ├── DownloadError                   network, access, or bytes that are not what was announced
+    │   ├── RemoteNotFoundError         no such repository, revision or file at a server
+    │   │   └── UnknownTagError         a tag that fits no file, or several
+    │   ├── AccessDeniedError           a model that is not for everybody, or a wrong token
+    │   ├── OfflineError                a connection is needed and none may be made
     │   └── UnsafeNameError             a name, path or digest that could lead out of the store
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
@@ -64,6 +68,7 @@ from phi4local.errors.engine import (
     RemoteError,
 )
 from phi4local.errors.models import (
+    AccessDeniedError,
     AdapterError,
     AmbiguousNameError,
     CheckpointError,
@@ -75,10 +80,13 @@ from phi4local.errors.models import (
     ModelfileError,
     ModelNotInstalledError,
     NonFiniteWeightError,
+    OfflineError,
+    RemoteNotFoundError,
     SavedStateError,
     StoreError,
     UnknownModelError,
     UnknownQuantizationError,
+    UnknownTagError,
     UnknownTensorError,
     UnsafeNameError,
     UnstorableWeightError,
@@ -86,6 +94,7 @@ from phi4local.errors.models import (
 )
 
 __all__ = [
+    "AccessDeniedError",
     "AdapterError",
     "AmbiguousNameError",
     "ChatTemplateError",
@@ -112,13 +121,16 @@ __all__ = [
     "NonFiniteLogitsError",
     "NonFiniteWeightError",
     "NotEnoughDiskError",
+    "OfflineError",
     "OutputExistsError",
     "Phi4LocalError",
     "RemoteError",
+    "RemoteNotFoundError",
     "SavedStateError",
     "StoreError",
     "UnknownModelError",
     "UnknownQuantizationError",
+    "UnknownTagError",
     "UnknownTensorError",
     "UnsafeNameError",
     "UnstorableWeightError",

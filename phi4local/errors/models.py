@@ -131,6 +131,30 @@ class DownloadError(Phi4LocalError):
     hint = "check the connection and try again"
 
 
+class RemoteNotFoundError(DownloadError):
+    """A server without this repository, revision, file or tag."""
+
+    hint = "check the name; `phi4local list` shows what is known"
+
+
+class UnknownTagError(RemoteNotFoundError):
+    """A tag that fits no file of a repository, or several; the hint lists what is there."""
+
+
+class AccessDeniedError(DownloadError):
+    """A model that is private, or only for people who asked for it; or a token that is not good."""
+
+
+class OfflineError(DownloadError):
+    """Something that would need a connection, while none may be made."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"offline: nothing is asked of {host}", hint="go online, or name a model that is here"
+        )
+        self.host = host
+
+
 class UnsafeNameError(DownloadError):
     """A path, digest, commit or name that could lead out of the store."""
 
