@@ -104,7 +104,9 @@ def get(
             reply = _once(url, credentials, limit_bytes, headers or {})
         except _LostConnectionError as error:
             reply, fault = None, DownloadError(f"cannot reach {origin_of(url)}: {error}")
-        if reply and reply.status == 401 and not refreshed and credentials.refresh(reply.headers):
+        # A host that was redirected to has nothing to ask: only the origin gets a new token.
+        asked = reply and reply.status == 401 and origin_of(reply.url) == credentials.origin
+        if reply and asked and not refreshed and credentials.refresh(reply.headers):
             refreshed = True
             continue
         tries += 1

@@ -11,14 +11,14 @@ from phi4local.store import blobs, installed, manifests, publish
 from phi4local.store.home import make_models_folder, make_work_folder
 from phi4local.store.locks import locked
 from phi4local.store.names import ModelName
-from phi4local.store.sources import huggingface
+from phi4local.store.sources import hub_download
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from phi4local.catalog import Manifest
-    from phi4local.store.sources.huggingface import RemoteFile
+    from phi4local.store.sources.hub_download import RemoteFile
 
 _READ_BYTES = 4 * 2**20
 
@@ -47,7 +47,7 @@ def pull(
     """
     if manifest.gguf_repository is None:
         raise _nothing_to_pull(manifest)
-    remote = huggingface.find_gguf(manifest.gguf_repository, quantization)
+    remote = hub_download.find_gguf(manifest.gguf_repository, quantization)
     kept = installed.find(fingerprint=remote.sha256, quantization=quantization)
     if kept is not None:
         return kept
@@ -108,7 +108,7 @@ def _fetch_and_prove(remote: RemoteFile, folder: Path, progress: Callable[[int, 
         done += count
         progress(done, remote.size_bytes)
 
-    path = huggingface.fetch(remote, folder, progress=came)
+    path = hub_download.fetch(remote, folder, progress=came)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):

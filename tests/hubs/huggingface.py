@@ -125,6 +125,10 @@ class HuggingFaceHub(Hub):
         what, _, revision = (rest or "revision/main").partition("/")
         revision, _, folder = revision.partition("/")
         revision = urllib.parse.unquote(revision)
+        if what == "auth-check":
+            if kept.gated and not self._allowed(request, kept):
+                return self._gated(request, urllib.parse.unquote(name))
+            return Reply()
         if what == "refs":
             branches = [{"name": "main", "ref": "refs/heads/main", "targetCommit": kept.revision()}]
             return self._json({"branches": branches, "tags": [], "converts": []})

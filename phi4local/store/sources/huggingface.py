@@ -1,161 +1,161 @@
-"""Hugging Face: which file of a repository, and its bytes. The only importer of `huggingface_hub`."""
+"""Hugging Face: which files a repository has, and where their bytes are.
+
+Two questions for a model: its commit, and the tree of that commit. `huggingface_hub` is asked for the saved
+token; its own requests retry no listing and send the token to any endpoint, so ours go through `store.http`.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+import urllib.parse
+from typing import TYPE_CHECKING, Any
 
-from phi4local.errors import DownloadError
+from phi4local.errors import AccessDeniedError, DownloadError, RemoteNotFoundError, UnsafeNameError
+from phi4local.store import http
+from phi4local.store.paths import safe_commit, safe_digest, safe_path
+from phi4local.store.remote import RemoteFile, RemoteModel
+from phi4local.store.sources import access, listing, quantizations
+from phi4local.store.sources.refusals import near, refusal, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from phi4local.store.http import Credentials, Reply
+    from phi4local.store.references import Reference
 
-DEFAULT_ENDPOINT = "https://huggingface.co"
-_SAFE_PATH = re.compile(r"[A-Za-z0-9._ +-]{1,200}\.gguf")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFile:
-    """A file that was resolved before its first byte is fetched.
-
-    Attributes:
-        repository: such as `microsoft/phi-4-gguf`.
-        revision: the commit that `main` meant when it was resolved.
-        path: its name in the repository; a plain name, without folders.
-        size_bytes: its size.
-        sha256: its digest, 64 hex digits.
-    """
-
-    repository: str
-    revision: str
-    path: str
-    size_bytes: int
-    sha256: str
+HOST, DEFAULT_ENDPOINT = "hf.co", "https://huggingface.co"
+_ORIGINS = {DEFAULT_ENDPOINT, "https://hf.co"}
+_MOST_PAGES = 100
 
 
-def find_gguf(repository: str, quantization: str) -> RemoteFile:
-    """Return the GGUF file of a quantization.
+def resolve(reference: Reference, *, checkpoint: bool = False) -> RemoteModel:
+    """Return what a reference means now, with sizes and digests.
 
-    Example: `find_gguf("microsoft/phi-4-gguf", "Q4_K_M").path` is `phi-4-Q4_K_M.gguf`.
+    Example: `hf.co/unsloth/phi-4-GGUF:Q4_K_M` → one file, `phi-4-Q4_K_M.gguf`, with its SHA-256.
 
     Raises:
-        DownloadError: the server is not reached, refuses, or has no such file; the hint lists those it has.
+        RemoteNotFoundError: no such repository, revision, file or tag.
+        AccessDeniedError: private or gated.
+        DownloadError: the server is not reached, or answers nonsense.
     """
-    import huggingface_hub
+    revision, files = files_of(reference)
+    return listing.pick(reference, revision, files, checkpoint=checkpoint)
 
-    with _translated(repository):
-        info = huggingface_hub.HfApi(endpoint=_endpoint(), token=_token()).model_info(
-            repository, files_metadata=True
-        )
-    candidates = {
-        file.rfilename: file for file in info.siblings or [] if _SAFE_PATH.fullmatch(file.rfilename)
-    }
-    wanted = [name for name in candidates if _quantization_of(name) == quantization]
-    if len(wanted) != 1 or not info.sha:
-        offered = ", ".join(sorted({_quantization_of(name) for name in candidates} - {""})) or "nothing"
-        raise DownloadError(
-            f"`{repository}` has {len(wanted)} files of quantization {quantization}",
-            hint=f"it offers {offered}",
-        )
-    file = candidates[wanted[0]]
-    if file.lfs is None or file.size is None or not re.fullmatch(r"[0-9a-f]{64}", file.lfs.sha256):
-        raise DownloadError(f"`{repository}/{wanted[0]}` has no SHA-256 to check it with")
+
+def list_quantizations(reference: Reference) -> tuple[quantizations.Offer, ...]:
+    """Return the GGUF models of a repository, smallest first.
+
+    Raises:
+        DownloadError: as `resolve`.
+    """
+    return quantizations.offers(files_of(reference)[1])
+
+
+def files_of(reference: Reference) -> tuple[str, tuple[RemoteFile, ...]]:
+    """Return the commit of a repository and its files, without those whose names no folder could hold."""
+    endpoint, credentials = endpoint_of(reference)
+    kind = "datasets" if reference.dataset else "models"
+    api = f"{endpoint}/api/{kind}/{reference.repository}"
+    wanted = urllib.parse.quote(reference.revision or "main", safe="")
+    info = _asked(f"{api}/revision/{wanted}?expand[]=sha&expand[]=gated", reference, credentials)
+    if not isinstance(info, dict) or not isinstance(info.get("sha"), str):
+        raise DownloadError(f"{endpoint} does not speak Hugging Face's protocol", hint="check HF_ENDPOINT")
+    commit = safe_commit(info["sha"])
+    if info.get("gated"):
+        _asked(f"{api}/auth-check", reference, credentials, as_json=False)
+    base = f"{endpoint}/{'datasets/' if reference.dataset else ''}{reference.repository}/resolve/{commit}"
+    source = f"{HOST}/{'datasets/' if reference.dataset else ''}{reference.repository}@{commit}"
+    files = []
+    for entry in _tree(f"{api}/tree/{commit}?recursive=true&expand=false", reference, credentials):
+        file = _file(entry, base, source, credentials)
+        if file is not None:
+            files.append(file)
+    return commit, tuple(files)
+
+
+def endpoint_of(reference: Reference) -> tuple[str, Credentials]:
+    """Return where a reference's hub is, and what it is told. `HF_ENDPOINT` stands for `hf.co`.
+
+    Raises:
+        InvalidReferenceError: HF_ENDPOINT is no address.
+    """
+    endpoint = f"{reference.scheme}://{reference.host}"
+    if reference.host == HOST:
+        endpoint = access.endpoint_from(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, "HF_ENDPOINT")
+    token = None
+    if access.is_trusted(endpoint, _ORIGINS):
+        import huggingface_hub
+
+        token = huggingface_hub.get_token()
+    return endpoint, access.bearer(endpoint, access.checked_token(token, "HF_TOKEN") if token else None)
+
+
+def _tree(url: str, reference: Reference, credentials: Credentials) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for _ in range(_MOST_PAGES):
+        reply = http.get(url, credentials=credentials)
+        if reply.status != 200:
+            raise _refusal(reply, reference, credentials)
+        page = reply.json()
+        if not isinstance(page, list):
+            raise DownloadError(f"{http.origin_of(url)} answered with no listing")
+        entries += [entry for entry in page if isinstance(entry, dict)]
+        if len(entries) > listing.MOST_FILES:
+            raise DownloadError(f"`{reference.repository}` has more than {listing.MOST_FILES:,} files")
+        following = re.search(r'<([^<>]+)>\s*;\s*rel="next"', reply.headers.get("link", ""))
+        if not following:
+            return entries
+        following_url = urllib.parse.urljoin(url, following[1])
+        if http.origin_of(following_url) != http.origin_of(url):
+            raise DownloadError(f"{http.origin_of(url)} continues its listing at another host")
+        url = following_url
+    raise DownloadError(f"the listing of `{reference.repository}` does not end")
+
+
+def _file(entry: dict[str, Any], base: str, source: str, credentials: Credentials) -> RemoteFile | None:
+    """Return the file of an entry, or `None` for folders and names that are not safe."""
+    path, size, lfs = entry.get("path"), entry.get("size"), entry.get("lfs")
+    if entry.get("type") != "file" or not isinstance(path, str) or type(size) is not int or size < 0:
+        return None
+    try:
+        safe_path(path)
+    except UnsafeNameError:
+        return None
+    oid = entry.get("oid")
     return RemoteFile(
-        repository=repository,
-        revision=info.sha,
-        path=wanted[0],
-        size_bytes=file.size,
-        sha256=file.lfs.sha256,
+        path=path,
+        url=f"{base}/{urllib.parse.quote(path)}",
+        size_bytes=size,
+        sha256=safe_digest(str(lfs.get("oid"))) if isinstance(lfs, dict) else None,
+        git_sha1=oid if not lfs and isinstance(oid, str) and re.fullmatch(r"[0-9a-f]{40}", oid) else None,
+        credentials=credentials,
+        source=f"{source}/{path}",
     )
 
 
-def fetch(remote: RemoteFile, folder: Path, *, progress: Callable[[int], None]) -> Path:
-    """Fetch a file into `folder` and return where it is; its digest is the caller's to check.
+def _asked(url: str, reference: Reference, credentials: Credentials, *, as_json: bool = True) -> Any:  # noqa: ANN401
+    reply = http.get(url, credentials=credentials)
+    if reply.status != 200:
+        raise _refusal(reply, reference, credentials)
+    return reply.json() if as_json else None
 
-    Args:
-        remote: from `find_gguf`.
-        folder: an empty folder.
-        progress: called with the bytes that came since the last call.
 
-    Raises:
-        DownloadError: the connection failed.
-    """
-    import huggingface_hub
-
-    with _translated(remote.repository):
-        found = huggingface_hub.hf_hub_download(
-            remote.repository,
-            remote.path,
-            revision=remote.revision,
-            local_dir=folder,
-            endpoint=_endpoint(),
-            token=_token(),
-            tqdm_class=_progress_class(progress),
+def _refusal(reply: Reply, reference: Reference, credentials: Credentials) -> DownloadError:
+    """Return the error that the header names; 401 and 403 alone do not tell what happened."""
+    what = f"{reference.host}/{reference.repository}"
+    page = f"{DEFAULT_ENDPOINT}/{reference.repository}"
+    code, known = reply.headers.get("x-error-code", ""), bool(credentials.headers_for(reply.url))
+    log_in = "log in with `hf auth login`, or set HF_TOKEN"
+    if code == "GatedRepo":
+        hint = f"ask for access at {page}" + ("" if known else f" and {log_in}")
+        return AccessDeniedError(f"`{what}` is only for people with access", hint=hint)
+    if code == "RevisionNotFound":
+        return RemoteNotFoundError(f"`{what}` has no revision `{reference.revision}`", hint=f"see {page}")
+    if code == "RepoNotFound" or (reply.status == 401 and not known):
+        problem = f"there is no repository `{what}`, or it is private"
+        return RemoteNotFoundError(problem, hint=f"{near(what)}; for a private one, {log_in}")
+    if reply.status == 401:
+        hint = f"{log_in} again, or unset it for public models"
+        return AccessDeniedError(
+            f"{reference.host} does not accept the token; it says: {said(reply)}", hint=hint
         )
-    return folder / found
-
-
-def _quantization_of(name: str) -> str:
-    """Return the quantization in a file name. Example: "phi-4-Q4_K_M.gguf" → "Q4_K_M"."""
-    found = re.search(r"[-.]((?:IQ|Q)\d\w*|BF16|F16|F32)\.gguf$", name, re.IGNORECASE)
-    return found[1].upper() if found else ""
-
-
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", DEFAULT_ENDPOINT).rstrip("/")
-
-
-def _token() -> bool | None:
-    """Send a saved token to Hugging Face and to nobody else."""
-    return None if _endpoint() == DEFAULT_ENDPOINT else False
-
-
-@contextmanager
-def _translated(repository: str) -> Iterator[None]:
-    from huggingface_hub import errors
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever httpx it uses
-
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        hint = f"ask for access at {DEFAULT_ENDPOINT}/{repository} and log in with `hf auth login`"
-        raise DownloadError(f"`{repository}` is only for people with access", hint=hint) from error
-    except errors.RepositoryNotFoundError as error:
-        raise DownloadError(f"there is no repository `{repository}`") from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        cause = error.__cause__ or error
-        line = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise DownloadError(f"cannot fetch from {_endpoint()}: {line[:200]}") from error
-
-
-def _progress_class(progress: Callable[[int], None]) -> type[Any]:
-    class Progress:
-        """What huggingface_hub expects of tqdm, passing the byte counts on."""
-
-        def __init__(self, *_: object, **settings: Any) -> None:  # noqa: ANN401
-            self.n = settings.get("initial") or 0
-            self.total = settings.get("total")
-            self.format_dict: dict[str, Any] = {}
-
-        def update(self, count: float = 1) -> None:
-            self.n += count
-            progress(int(count))
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
-
-        refresh = set_description = set_description_str = set_postfix_str = update_transfer = (
-            lambda self, *_args, **_settings: None  # noqa: ARG005
-        )
-
-    return Progress
+    return refusal(reply, what, hint=f"ask for access at {page} and {log_in}")
