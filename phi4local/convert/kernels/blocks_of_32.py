@@ -20,7 +20,7 @@ from phi4local.convert.kernels import minimum_search, symmetric_search
 from phi4local.convert.kernels.arithmetic import entry, half_bits, i32, kernel, u8
 from phi4local.convert.kernels.importance import mean_squares, spread_rows, weigh_columns
 from phi4local.convert.kernels.nibbles import write_fifth_bits, write_nibbles
-from phi4local.convert.kernels.tiles import LANES, TILE, VALUE, transpose, widen, workspace
+from phi4local.convert.kernels.tiles import LANES, NATURAL, TILE, VALUE, transpose, widen, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +100,7 @@ def quantize(
         target: (blocks * 18,), 2 bytes more with minimums, 4 more for five bits.
     """
     space = workspace(WORKSPACE)
-    natural = np.empty(TILE, np.float32)
+    natural = space[NATURAL : NATURAL + TILE]
     levels = np.empty(TILE, np.uint8)
     minimums = steps.size == 37
     size = 18 + (2 if minimums else 0) + (4 if bits == 5 else 0)
@@ -110,7 +110,7 @@ def quantize(
     for first in range(0, blocks, LANES):
         last = min(first + LANES, blocks)
         widen(source, kind, first * ELEMENTS, (last - first) * ELEMENTS, natural)
-        transpose(natural, ELEMENTS, space[VALUE : VALUE + TILE])
+        transpose(space, ELEMENTS, VALUE)
         spread_rows(rows, first * ELEMENTS, columns.size, space)
         weigh_columns(columns, first * ELEMENTS, ELEMENTS, space)
         search(space, bits, minimums, steps, levels)

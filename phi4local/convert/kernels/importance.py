@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phi4local.convert.kernels.arithmetic import ZERO, f32, kernel
-from phi4local.convert.kernels.tiles import IMPORTANCE, LANES, MASK, SPREAD, TILE, VALUE, transpose, widen
+from phi4local.convert.kernels.tiles import (
+    IMPORTANCE,
+    LANES,
+    MASK,
+    NATURAL,
+    SPREAD,
+    TILE,
+    VALUE,
+    transpose,
+    widen,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,13 +56,13 @@ def take_columns(columns: NDArray[np.float32], first: int, elements: int, space:
         elements: of a sub-block.
         space: the workspace.
     """
-    natural = np.empty(elements * LANES, np.float32)
+    natural = space[NATURAL : NATURAL + elements * LANES]
     place = first % columns.size
     for i in range(natural.size):
         natural[i] = columns[place]
         place += 1
         place = 0 if place == columns.size else place
-    transpose(natural, elements, space[IMPORTANCE : IMPORTANCE + TILE])
+    transpose(space, elements, IMPORTANCE)
 
 
 @kernel

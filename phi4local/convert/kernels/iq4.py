@@ -38,6 +38,7 @@ from phi4local.convert.kernels.nibbles import write_nibbles
 from phi4local.convert.kernels.tiles import (
     IMPORTANCE,
     LANES,
+    NATURAL,
     SPREAD,
     TILE,
     VALUE,
@@ -246,18 +247,18 @@ def quantize(
         target: (blocks * 18,), or (super-blocks * 136,).
     """
     space = workspace(WORKSPACE)
-    natural = np.empty(TILE, np.float32)
+    natural = space[NATURAL : NATURAL + TILE]
     levels = np.empty(TILE, np.uint8)
     weights, size = (256, 136) if super_blocks else (32, 18)
     blocks, step = target.size // size, TILE // weights
     for first in range(0, blocks, step):
         last = min(first + step, blocks)
         widen(source, kind, first * weights, (last - first) * weights, natural)
-        transpose(natural, ELEMENTS, space[VALUE : VALUE + TILE])
+        if columns.size and super_blocks:
+            measure_super_blocks(natural, BY_SUPER_BLOCK, ONE, space)
+        transpose(space, ELEMENTS, VALUE)
         if columns.size:
-            if super_blocks:
-                measure_super_blocks(natural, BY_SUPER_BLOCK, ONE, space)
-            else:
+            if not super_blocks:
                 measure_blocks(space)
             weigh_columns(columns, first * weights, ELEMENTS, space)
         else:

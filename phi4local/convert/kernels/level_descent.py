@@ -2,8 +2,9 @@
 
 Levels move one after the other, and each move changes the sums that the next one sees. So 64 sub-blocks go
 through their first weights, then through their second ones, in the lanes of a tile. ggml ends a sub-block's
-rounds when none of its levels moved; another round would not change it either, so the tile ends with its last
-sub-block.
+rounds when none of its levels moved, and most end with their first: a sub-block whose largest weight is
+positive has a sum below zero, with which nothing moves, and so do three of five others. Only every fifth goes
+on. Those of four tiles are gathered in one more, which ends with its last sub-block.
 
 Worked sub-block (two weights): x = -4, 2.45, importance x * x. The inverse scale is -4 / -4 = 1, the levels
 are -4 and 2. The second weight alone has the sums 6 * 2.45 * 2 = 29.4 and 6 * 2**2 = 24, a scale of 1.225,
@@ -34,33 +35,90 @@ from phi4local.convert.kernels.arithmetic import (
     u8,
 )
 from phi4local.convert.kernels.symmetric_search import signed_level
-from phi4local.convert.kernels.tiles import IMPORTANCE, LANES, LEVEL, TILE, UNROLL, VALUE
+from phi4local.convert.kernels.tiles import LANES, LEVEL, UNROLL, VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ELEMENTS = 16
+LAST_LANE = LANES - 1
+"""A mask that says that a lane is not negative, as `tiles.MASK` does."""
 ROUNDS = 5
 HALF = i32(4)
 FOUR = f32(4)
 LOW, HIGH = i32(MAGIC_BITS - 4), i32(MAGIC_BITS + 3)
-WEIGHTED = LEVEL + TILE // 2
-"""importance * x; sub-blocks of 16 weights leave the second half of each tile free."""
+TOGETHER = 4
+"""Tiles that share one for the sub-blocks that go on: 49 of 256 normal ones, rarely more than its 64."""
 
 LARGEST, MAGNITUDE, INVERSE = place.LARGEST, place.MAGNITUDE, place.INVERSE
 SUM_XL, SUM_L2, BEST_SCALE = place.SUM_XL, place.SUM_L2, place.BEST_SCALE
 MOVED = place.WORKSPACE
-WORKSPACE = MOVED + LANES
+OWNER = MOVED + LANES
+"""In the tile of those that go on: the number of each lane, counted through the four tiles."""
+WORKSPACE = OWNER + LANES
+NEVER = f32(-np.inf)
 
 
 @kernel
-def search(space: NDArray[np.float32]) -> None:
-    """Find BEST_SCALE and LEVEL, -4...3, of each of the 64 sub-blocks of 16 weights at VALUE."""
-    measure(space)
-    begin(space)
-    for _ in range(ROUNDS):
-        if not move_levels(space):
+def search(spaces: NDArray[np.float32], count: int) -> None:
+    """Find BEST_SCALE and LEVEL, -4...3, of each of the 64 sub-blocks of 16 weights in `count` tiles.
+
+    Args:
+        spaces: TOGETHER workspaces with VALUE, and one more for the sub-blocks that go on.
+        count: of tiles, 1...TOGETHER.
+    """
+    rest = spaces[TOGETHER * WORKSPACE :]
+    waiting = 0
+    for tile in range(count):
+        space = spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE]
+        measure(space)
+        begin(space)
+        move_levels(space)
+        for lane in range(LANES):
+            if space[MOVED + lane] > ZERO:
+                copy_lane(space, lane, rest, waiting)
+                rest[OWNER + waiting] = f32(tile * LANES + lane)
+                waiting += 1
+                if waiting == LANES:
+                    finish(rest, waiting, spaces)
+                    waiting = 0
+    finish(rest, waiting, spaces)
+    for tile in range(count):
+        solve(spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE])
+
+
+@kernel
+def copy_lane(
+    source: NDArray[np.float32], source_lane: int, target: NDArray[np.float32], target_lane: int
+) -> None:
+    """Copy the weights, levels and sums of one lane."""
+    there, here = source_lane & LAST_LANE, target_lane & LAST_LANE
+    for i in range(ELEMENTS):
+        target[VALUE + i * LANES + here] = source[VALUE + i * LANES + there]
+        target[LEVEL + i * LANES + here] = source[LEVEL + i * LANES + there]
+    target[SUM_XL + here] = source[SUM_XL + there]
+    target[SUM_L2 + here] = source[SUM_L2 + there]
+
+
+@kernel
+def finish(rest: NDArray[np.float32], waiting: int, spaces: NDArray[np.float32]) -> None:
+    """Go on with the first `waiting` lanes of `rest` until nothing moves, and copy them to their owners."""
+    if waiting == 0:
+        return
+    for lane in range(waiting, LANES):
+        rest[SUM_XL + lane] = NEVER  # moves
+    for _ in range(ROUNDS - 1):
+        if not move_levels(rest):
             break
+    for lane in range(waiting):
+        owner = i32(rest[OWNER + lane])
+        first = owner // LANES * WORKSPACE
+        copy_lane(rest, lane, spaces[first : first + WORKSPACE], owner % LANES)
+
+
+@kernel
+def solve(space: NDArray[np.float32]) -> None:
+    """Set BEST_SCALE, the least squares for the levels."""
     for lane in range(LANES):
         sum_xl, sum_l2, magnitude = space[SUM_XL + lane], space[SUM_L2 + lane], space[MAGNITUDE + lane]
         scale = f32(sum_xl / sum_l2)
@@ -88,7 +146,7 @@ def measure(space: NDArray[np.float32]) -> None:
 
 @kernel
 def begin(space: NDArray[np.float32]) -> None:
-    """Set IMPORTANCE = x * x, WEIGHTED, and the first levels with their sums."""
+    """Set the first levels with their sums; the importance of each weight is x * x."""
     for lane in range(LANES):
         space[INVERSE + lane] = f32(-FOUR / space[LARGEST + lane])
         space[SUM_XL + lane] = ZERO
@@ -101,8 +159,6 @@ def begin(space: NDArray[np.float32]) -> None:
                 w = f32(x * x)
                 wx = f32(w * x)
                 level = signed_level(f32(inverse * x), LOW, HIGH)
-                space[IMPORTANCE + (i + k) * LANES + lane] = w
-                space[WEIGHTED + (i + k) * LANES + lane] = wx
                 space[LEVEL + (i + k) * LANES + lane] = level
                 sum_xl = f32(sum_xl + f32(wx * level))
                 sum_l2 = f32(sum_l2 + f32(f32(w * level) * level))
@@ -121,9 +177,10 @@ def move_levels(space: NDArray[np.float32]) -> bool:
         space[MOVED + lane] = ZERO
     for i in range(ELEMENTS):
         for lane in range(LANES):
-            x, w = space[VALUE + i * LANES + lane], space[IMPORTANCE + i * LANES + lane]
-            wx, old = space[WEIGHTED + i * LANES + lane], space[LEVEL + i * LANES + lane]
+            x, old = space[VALUE + i * LANES + lane], space[LEVEL + i * LANES + lane]
             sum_xl, sum_l2, moved = space[SUM_XL + lane], space[SUM_L2 + lane], space[MOVED + lane]
+            w = f32(x * x)
+            wx = f32(w * x)
             rest_xl = f32(sum_xl - f32(wx * old))
             rest_l2 = f32(sum_l2 - f32(f32(w * old) * old))
             bits = f32(f32(f32(x * rest_l2) / rest_xl) + MAGIC).view(np.int32)

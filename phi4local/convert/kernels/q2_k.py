@@ -30,9 +30,9 @@ from phi4local.convert.kernels.arithmetic import (
 )
 from phi4local.convert.kernels.importance import measure_super_blocks, take_magnitudes, weigh_columns
 from phi4local.convert.kernels.minimum_search import inverse_scale_steps, search, stored_levels
+from phi4local.convert.kernels.packing import IN_ORDER, ROOM, SCRATCH, put_in_order, write_two_bits
 from phi4local.convert.kernels.scale_search import positive_scale
-from phi4local.convert.kernels.tiles import LANES, TILE, VALUE, transpose, widen, workspace
-from phi4local.convert.kernels.two_bits import write_two_bits
+from phi4local.convert.kernels.tiles import LANES, NATURAL, VALUE, transpose, widen, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def write_scales(
 
     `both` is scratch for 16 scales and 16 minimums.
     """
-    levels, minimum_levels = both[:16], both[16:]
+    levels, minimum_levels = both[:16], both[16:32]
     scales = space[BEST_SCALE + first : BEST_SCALE + first + 16]
     minimums = space[NEGATED : NEGATED + 16]
     for j in range(16):
@@ -119,24 +119,27 @@ def quantize(
         target: (blocks * 84,).
     """
     space = workspace(WORKSPACE)
-    natural = np.empty(WEIGHTS, np.float32)
-    levels = np.empty(WEIGHTS + 32, np.uint8)  # and write_scales' scratch
+    natural = space[NATURAL : NATURAL + WEIGHTS]
+    levels = np.empty(ROOM, np.uint8)
     weighted = columns.size > 0
     blocks = target.size // BLOCK_BYTES
     for first in range(0, blocks, SUPER_BLOCKS):
         last = min(first + SUPER_BLOCKS, blocks)
         widen(source, kind, first * 256, (last - first) * 256, natural)
-        transpose(natural, ELEMENTS, space[VALUE : VALUE + TILE])
         if weighted:
             measure_super_blocks(natural, ONE, SUPER_BLOCK, space)
+        transpose(space, ELEMENTS, VALUE)
+        if weighted:
             weigh_columns(columns, first * 256, ELEMENTS, space)
         else:
             take_magnitudes(space)
         search(space, steps, LEVELS, ELEMENTS, not weighted)
         for block in range(first, last):
             place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-            write_scales(space, (block - first) * 16, weighted, levels[WEIGHTS:], place)
+            write_scales(space, (block - first) * 16, weighted, levels[SCRATCH:], place)
         stored_levels(space, i32(LEVELS), levels[:WEIGHTS])
-        words = levels[:WEIGHTS].view(np.uint64)
+        put_in_order(levels, ELEMENTS)
         for block in range(first, last):
-            write_two_bits(words, block - first, target[block * BLOCK_BYTES + 16 : block * BLOCK_BYTES + 80])
+            begin = IN_ORDER + (block - first) * 256
+            place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+            write_two_bits(levels[begin : begin + 256], place[16:80])

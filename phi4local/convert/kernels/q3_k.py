@@ -34,10 +34,31 @@ from phi4local.convert.kernels.arithmetic import (
     u8,
 )
 from phi4local.convert.kernels.importance import measure_super_blocks, weigh_columns
+from phi4local.convert.kernels.packing import (
+    IN_ORDER,
+    ROOM,
+    SCRATCH,
+    put_in_order,
+    write_eight_bits,
+    write_two_bits,
+)
 from phi4local.convert.kernels.scale_search import signed_scale
-from phi4local.convert.kernels.symmetric_search import best_levels, inverse_scale_steps, search, stored_levels
-from phi4local.convert.kernels.tiles import IMPORTANCE, LANES, TILE, VALUE, transpose, widen, workspace
-from phi4local.convert.kernels.two_bits import write_two_bits
+from phi4local.convert.kernels.symmetric_search import (
+    best_levels,
+    inverse_scale_steps,
+    largest_of,
+    search,
+    stored_levels,
+)
+from phi4local.convert.kernels.tiles import (
+    IMPORTANCE,
+    LANES,
+    NATURAL,
+    VALUE,
+    transpose,
+    widen,
+    workspace,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,22 +68,17 @@ HALF = 4
 WEIGHTS = ELEMENTS * LANES
 SUPER_BLOCKS = LANES // 16
 BLOCK_BYTES = 110
-WORDS = LANES // 8
 BEST_SCALE, SCALE = place.BEST_SCALE, place.SCALE
-SUM_W = level_descent.WORKSPACE
-WORKSPACE = SUM_W + LANES
+SUM_W = level_descent.OWNER
+WORKSPACE, TOGETHER = level_descent.WORKSPACE, level_descent.TOGETHER
 TWO, SUPER_BLOCK = f32(2), f32(256)
-LOWEST_BIT_OF_EACH = np.uint64(0x0101010101010101)
 STEPS = inverse_scale_steps(HALF)
 
 
 @kernel
 def round_scales(scales: NDArray[np.float32], levels: NDArray[np.uint8]) -> np.float32:
     """Set `levels`, 0...63, to the scales, the largest as -32 + 32 = 0, and return d."""
-    largest, magnitude = ZERO, ZERO
-    for scale in scales:
-        largest = scale if abs(scale) > magnitude else largest
-        magnitude = abs(scale) if abs(scale) > magnitude else magnitude
+    largest = largest_of(scales)
     if largest == ZERO:
         levels[:] = 0
         return ZERO
@@ -114,21 +130,6 @@ def write_scales(
 
 
 @kernel
-def write_third_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uint8]) -> None:
-    """Bit j of byte l is the third bit of weight l + 32 * j, gathered as in `write_two_bits`."""
-    for i in range(ELEMENTS):
-        even, odd = u8(0), u8(0)
-        for half in range(2):
-            word = np.uint64(words[i * WORDS + block * 2 + half] >> np.uint64(2))
-            word = np.uint64(word & LOWEST_BIT_OF_EACH)
-            word = np.uint64(word | np.uint64(word >> np.uint64(16 - 1)))
-            word = np.uint64(word | np.uint64(word >> np.uint64(32 - 2)))
-            even |= u8((word & np.uint64(15)) << np.uint64(4 * half))
-            odd |= u8((np.uint64(word >> np.uint64(8)) & np.uint64(15)) << np.uint64(4 * half))
-        target[i], target[i + 16] = even, odd
-
-
-@kernel
 def store_tile(
     space: NDArray[np.float32],
     levels: NDArray[np.uint8],
@@ -142,7 +143,7 @@ def store_tile(
     blocks = target.size // BLOCK_BYTES
     for block in range(blocks):
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-        write_scales(space, block * 16, weighted, levels[WEIGHTS:], place)
+        write_scales(space, block * 16, weighted, levels[SCRATCH:], place)
     stored_levels(space, HALF, levels[:WEIGHTS])
     for lane in range(LANES):
         if space[SCALE + lane] == ZERO:
@@ -150,11 +151,12 @@ def store_tile(
                 best_levels(space, lane, HALF, levels[:WEIGHTS])
             else:
                 level_descent.best_levels(space, lane, levels[:WEIGHTS])
-    words = levels[:WEIGHTS].view(np.uint64)
+    put_in_order(levels, ELEMENTS)
     for block in range(blocks):
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-        write_third_bits(words, block, place[:32])
-        write_two_bits(words, block, place[32:96])
+        ordered = levels[IN_ORDER + block * 256 : IN_ORDER + (block + 1) * 256]
+        write_eight_bits(ordered, 2, place[:32])
+        write_two_bits(ordered, place[32:96])
 
 
 @entry
@@ -174,18 +176,26 @@ def quantize(
         columns: the imatrix's numbers, (elements of a row,), or none.
         target: (blocks * 110,).
     """
-    space = workspace(WORKSPACE)
-    natural = np.empty(WEIGHTS, np.float32)
-    levels = np.empty(WEIGHTS + 16, np.uint8)  # and write_scales' scratch
+    spaces = workspace((TOGETHER + 1) * WORKSPACE)
+    levels = np.empty(ROOM, np.uint8)
     blocks = target.size // BLOCK_BYTES
-    for first in range(0, blocks, SUPER_BLOCKS):
-        last = min(first + SUPER_BLOCKS, blocks)
-        widen(source, kind, first * 256, (last - first) * 256, natural)
-        transpose(natural, ELEMENTS, space[VALUE : VALUE + TILE])
-        if columns.size:
-            measure_super_blocks(natural, TWO, SUPER_BLOCK, space)
-            weigh_columns(columns, first * 256, ELEMENTS, space)
-            search(space, steps, HALF, ELEMENTS)
-        else:
-            level_descent.search(space)
-        store_tile(space, levels, columns.size > 0, target[first * BLOCK_BYTES : last * BLOCK_BYTES])
+    for first in range(0, blocks, TOGETHER * SUPER_BLOCKS):
+        last = min(first + TOGETHER * SUPER_BLOCKS, blocks)
+        tiles = (last - first + SUPER_BLOCKS - 1) // SUPER_BLOCKS
+        for tile in range(tiles):
+            space = spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE]
+            natural = space[NATURAL : NATURAL + WEIGHTS]
+            begin = first + tile * SUPER_BLOCKS
+            widen(source, kind, begin * 256, min(SUPER_BLOCKS, last - begin) * 256, natural)
+            if columns.size:
+                measure_super_blocks(natural, TWO, SUPER_BLOCK, space)
+            transpose(space, ELEMENTS, VALUE)
+            if columns.size:
+                weigh_columns(columns, begin * 256, ELEMENTS, space)
+                search(space, steps, HALF, ELEMENTS)
+        if not columns.size:
+            level_descent.search(spaces, tiles)
+        for tile in range(tiles):
+            space = spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE]
+            begin, end = first + tile * SUPER_BLOCKS, min(first + (tile + 1) * SUPER_BLOCKS, last)
+            store_tile(space, levels, columns.size > 0, target[begin * BLOCK_BYTES : end * BLOCK_BYTES])

@@ -31,8 +31,18 @@ from phi4local.convert.kernels.arithmetic import (
 )
 from phi4local.convert.kernels.importance import measure_super_blocks, weigh_columns
 from phi4local.convert.kernels.minimum_search import inverse_scale_steps, search, stored_levels
+from phi4local.convert.kernels.packing import IN_ORDER, ROOM, SCRATCH, put_in_order, write_eight_bits
 from phi4local.convert.kernels.scale_search import positive_scale
-from phi4local.convert.kernels.tiles import IMPORTANCE, LANES, TILE, VALUE, transpose, widen, workspace
+from phi4local.convert.kernels.tiles import (
+    IMPORTANCE,
+    LANES,
+    NATURAL,
+    TILE,
+    VALUE,
+    transpose,
+    widen,
+    workspace,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,12 +57,6 @@ WORKSPACE = NEGATED + LANES
 COUNT = f32(ELEMENTS)
 TWO, SUPER_BLOCK = f32(2), f32(256)
 SIX_BITS = f32(63)
-WORDS = LANES // 8
-"""Eight levels of neighbouring lanes, one byte each, are handled as one little-endian word."""
-FOUR = np.uint64(4)
-LOW_BITS_OF_EACH = np.uint64(0x0F0F0F0F0F0F0F0F)
-LOWEST_BIT_OF_EACH = np.uint64(0x0101010101010101)
-GATHER = np.uint64(0x0102040810204080)
 STEPS = {"Q4_K": inverse_scale_steps(15, -1.0, 0.1, 21), "Q5_K": inverse_scale_steps(31, -0.5, 0.1, 16)}
 WEIGHTED_STEPS = {
     "Q4_K": inverse_scale_steps(15, -0.9, 0.05, 37),
@@ -156,27 +160,13 @@ def write_scales(
 
 
 @kernel
-def write_fifth_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uint8]) -> None:
-    """Bit j of byte i is the fifth bit of weight i in sub-block j.
-
-    The eight levels of weight i are one word. Its fifth bits, moved to bit 0 of each byte, are gathered by a
-    product: byte j times 2**(56 - 7 * j) lands on bit 56 + j, and no two terms meet.
-    """
-    for i in range(ELEMENTS):
-        bits = np.uint64((words[i * WORDS + block] >> FOUR) & LOWEST_BIT_OF_EACH)
-        target[i] = u8(np.uint64(bits * GATHER) >> np.uint64(56))
-
-
-@kernel
-def write_low_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uint8]) -> None:
+def write_low_bits(ordered: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
     """Byte i of 32 holds weight i of two neighbouring sub-blocks: levels 5 and 12 make 0xC5."""
-    for i in range(ELEMENTS):
-        word = np.uint64(words[i * WORDS + block] & LOW_BITS_OF_EACH)
-        pairs = np.uint64(word | np.uint64(word >> FOUR))  # bytes 0, 2, 4 and 6
-        target[i] = u8(pairs)
-        target[32 + i] = u8(pairs >> np.uint64(16))
-        target[64 + i] = u8(pairs >> np.uint64(32))
-        target[96 + i] = u8(pairs >> np.uint64(48))
+    for i in range(32):
+        target[i] = (ordered[i] & 15) | u8((ordered[i + 32] & 15) << 4)
+        target[i + 32] = (ordered[i + 64] & 15) | u8((ordered[i + 96] & 15) << 4)
+        target[i + 64] = (ordered[i + 128] & 15) | u8((ordered[i + 160] & 15) << 4)
+        target[i + 96] = (ordered[i + 192] & 15) | u8((ordered[i + 224] & 15) << 4)
 
 
 @kernel
@@ -190,7 +180,7 @@ def store_tile(
     """Write the first blocks of a searched tile, as many as `target` holds."""
     size = 144 if bits == 4 else 176
     blocks = target.size // size
-    sixes = levels[TILE:]
+    sixes = levels[SCRATCH:]
     for block in range(blocks):
         if weighted:
             scales = search_scales(space, block * 8, bits, sixes)
@@ -198,14 +188,13 @@ def store_tile(
             scales = round_scales(space, block * 8, sixes)
         write_scales(space, block * 8, scales, sixes, target[block * size : block * size + 16])
     stored_levels(space, i32((1 << bits) - 1), levels[:TILE])
-    words = levels[:TILE].view(np.uint64)
+    put_in_order(levels, ELEMENTS)
     for block in range(blocks):
         rest = target[block * size + 16 : (block + 1) * size]
+        ordered = levels[IN_ORDER + block * 256 : IN_ORDER + (block + 1) * 256]
         if bits == 5:
-            write_fifth_bits(words, block, rest[:32])
-            write_low_bits(words, block, rest[32:])
-        else:
-            write_low_bits(words, block, rest)
+            write_eight_bits(ordered, 4, rest[:32])
+        write_low_bits(ordered, rest[size - 16 - 128 :])
 
 
 @entry
@@ -228,16 +217,17 @@ def quantize(
         target: (blocks * 144,), or 176 for five bits.
     """
     space = workspace(WORKSPACE)
-    natural = np.empty(TILE, np.float32)
-    levels = np.empty(TILE + 16, np.uint8)  # and eight scales and minimums
+    natural = space[NATURAL : NATURAL + TILE]
+    levels = np.empty(ROOM, np.uint8)
     size = 144 if bits == 4 else 176
     blocks = target.size // size
     for first in range(0, blocks, SUPER_BLOCKS):
         last = min(first + SUPER_BLOCKS, blocks)
         widen(source, kind, first * 256, (last - first) * 256, natural)
-        transpose(natural, ELEMENTS, space[VALUE : VALUE + TILE])
         if columns.size:
             measure_super_blocks(natural, TWO, SUPER_BLOCK, space)
+        transpose(space, ELEMENTS, VALUE)
+        if columns.size:
             weigh_columns(columns, first * 256, ELEMENTS, space)
         else:
             add_root_mean_square(space)

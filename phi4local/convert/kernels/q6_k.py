@@ -30,8 +30,15 @@ from phi4local.convert.kernels.arithmetic import (
     u8,
 )
 from phi4local.convert.kernels.importance import take_columns, take_squares
-from phi4local.convert.kernels.symmetric_search import best_levels, inverse_scale_steps, search, stored_levels
-from phi4local.convert.kernels.tiles import LANES, TILE, VALUE, transpose, widen, workspace
+from phi4local.convert.kernels.packing import IN_ORDER, ROOM, SCRATCH, put_in_order
+from phi4local.convert.kernels.symmetric_search import (
+    best_levels,
+    inverse_scale_steps,
+    largest_of,
+    search,
+    stored_levels,
+)
+from phi4local.convert.kernels.tiles import LANES, NATURAL, VALUE, transpose, widen, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,9 +48,6 @@ HALF = 32
 WEIGHTS = ELEMENTS * LANES
 SUPER_BLOCKS = LANES // 16
 BLOCK_BYTES = 210
-WORDS = LANES // 8
-LOW_BITS_OF_EACH = np.uint64(0x0F0F0F0F0F0F0F0F)
-UPPER_BITS_OF_EACH = np.uint64(0x0303030303030303)
 BEST_SCALE, SCALE = place.BEST_SCALE, place.SCALE
 WORKSPACE = place.WORKSPACE
 STEPS = inverse_scale_steps(HALF)
@@ -55,13 +59,9 @@ def write_scales(space: NDArray[np.float32], block: int, target: NDArray[np.uint
 
     The largest scale becomes -128: scales of 0.5 and -0.25 give d = -0.5 / 128 and the bytes -128 and 64.
     """
-    largest, magnitude = ZERO, ZERO
     first = block * 16
-    for j in range(16):
-        scale = space[BEST_SCALE + first + j]
-        largest = scale if abs(scale) > magnitude else largest
-        magnitude = abs(scale) if abs(scale) > magnitude else magnitude
-    if magnitude < EPSILON:
+    largest = largest_of(space[BEST_SCALE + first : BEST_SCALE + first + 16])
+    if abs(largest) < EPSILON:
         for j in range(16):
             space[SCALE + first + j] = ONE
         return False
@@ -77,29 +77,20 @@ def write_scales(space: NDArray[np.float32], block: int, target: NDArray[np.uint
 
 
 @kernel
-def write_bits(words: NDArray[np.uint64], block: int, target: NDArray[np.uint8]) -> None:
-    """For each half of the weights, byte l of 64 holds the low bits of weights l and l + 64.
+def write_bits(ordered: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+    """For each half of 256 weights, byte l of 64 holds the low bits of weights l and l + 64.
 
     Byte l of 32 holds the upper bits of weights l, l + 32, l + 64 and l + 96: levels 1, 17, 33 and 49 have
-    the upper bits 0, 1, 2 and 3, which make 0b11100100. The eight sub-blocks of 128 weights are the bytes of
-    one little-endian word: the sub-blocks 32 weights on are 2 bytes on, those 64 weights on are 4.
+    the upper bits 0, 1, 2 and 3, which make 0b11100100.
     """
-    for i in range(ELEMENTS):
-        for half in range(2):
-            word = words[i * WORDS + block * 2 + half]
-            low = np.uint64(word & LOW_BITS_OF_EACH)
-            low = np.uint64(low | np.uint64(low >> np.uint64(32 - 4)))
-            high = np.uint64(np.uint64(word >> np.uint64(4)) & UPPER_BITS_OF_EACH)
-            high = np.uint64(high | np.uint64(high >> np.uint64(16 - 2)))
-            high = np.uint64(high | np.uint64(high >> np.uint64(32 - 4)))
-            place = half * 64 + i
-            target[place] = u8(low)
-            target[place + 16] = u8(low >> np.uint64(8))
-            target[place + 32] = u8(low >> np.uint64(16))
-            target[place + 48] = u8(low >> np.uint64(24))
-            place = 128 + half * 32 + i
-            target[place] = u8(high)
-            target[place + 16] = u8(high >> np.uint64(8))
+    for half in range(2):
+        weights = ordered[half * 128 : half * 128 + 128]
+        low, high = target[half * 64 : half * 64 + 64], target[128 + half * 32 : 160 + half * 32]
+        for l in range(32):  # noqa: E741 - ggml's name
+            a, b, c, d = weights[l], weights[l + 32], weights[l + 64], weights[l + 96]
+            low[l] = (a & 15) | u8((c & 15) << 4)
+            low[l + 32] = (b & 15) | u8((d & 15) << 4)
+            high[l] = (a >> 4) | u8((b >> 4) << 2) | u8((c >> 4) << 4) | u8((d >> 4) << 6)
 
 
 @kernel
@@ -109,18 +100,18 @@ def store_tile(space: NDArray[np.float32], levels: NDArray[np.uint8], target: ND
     A block without any scale is zeros; a sub-block whose stored scale is zero keeps its searched levels.
     """
     blocks = target.size // BLOCK_BYTES
-    filled = levels[WEIGHTS:]
+    filled = levels[SCRATCH:]
     for block in range(blocks):
         filled[block] = write_scales(space, block, target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES])
     stored_levels(space, HALF, levels[:WEIGHTS])
     for lane in range(LANES):
         if space[SCALE + lane] == ZERO:
             best_levels(space, lane, HALF, levels[:WEIGHTS])
-    words = levels[:WEIGHTS].view(np.uint64)
+    put_in_order(levels, ELEMENTS)
     for block in range(blocks):
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         if filled[block]:
-            write_bits(words, block, place)
+            write_bits(levels[IN_ORDER + block * 256 : IN_ORDER + (block + 1) * 256], place)
         else:
             place[:] = 0
 
@@ -143,13 +134,13 @@ def quantize(
         target: (blocks * 210,).
     """
     space = workspace(WORKSPACE)
-    natural = np.empty(WEIGHTS, np.float32)
-    levels = np.empty(WEIGHTS + SUPER_BLOCKS, np.uint8)  # and which blocks hold anything
+    natural = space[NATURAL : NATURAL + WEIGHTS]
+    levels = np.empty(ROOM, np.uint8)
     blocks = target.size // BLOCK_BYTES
     for first in range(0, blocks, SUPER_BLOCKS):
         last = min(first + SUPER_BLOCKS, blocks)
         widen(source, kind, first * 256, (last - first) * 256, natural)
-        transpose(natural, ELEMENTS, space[VALUE : VALUE + TILE])
+        transpose(space, ELEMENTS, VALUE)
         if columns.size:
             take_columns(columns, first * 256, ELEMENTS, space)
         else:

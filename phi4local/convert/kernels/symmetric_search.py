@@ -168,6 +168,26 @@ def stored_levels(space: NDArray[np.float32], half: int, levels: NDArray[np.uint
             levels[row + lane] = u8(i32(level + add))
 
 
+@kernel
+def largest_of(scales: NDArray[np.float32]) -> np.float32:
+    """Return the first of the 16 scales of largest magnitude. Example: 1, -2, 2, ... → -2.
+
+    Four maximums first, each of four scales: one alone would wait for each of its comparisons.
+    """
+    a, b, c, d = ZERO, ZERO, ZERO, ZERO
+    for j in range(0, 16, 4):
+        a = abs(scales[j]) if abs(scales[j]) > a else a
+        b = abs(scales[j + 1]) if abs(scales[j + 1]) > b else b
+        c = abs(scales[j + 2]) if abs(scales[j + 2]) > c else c
+        d = abs(scales[j + 3]) if abs(scales[j + 3]) > d else d
+    a, c = b if b > a else a, d if d > c else c
+    a = c if c > a else a
+    largest = ZERO
+    for j in range(15, -1, -1):
+        largest = scales[j] if abs(scales[j]) == a else largest
+    return largest
+
+
 def inverse_scale_steps(half: int) -> NDArray[np.float32]:
     """Return the numerators of the inverse scales after the first, -half.
 

@@ -8,9 +8,12 @@ sees that nothing overlaps. Sixteen lanes share one AVX-512 instruction, eight o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from phi4local.convert.kernels.arithmetic import ZERO, f32, kernel
 
@@ -25,12 +28,17 @@ MASK = 31
 TILE = 32 * LANES
 """Places of a tile; sub-blocks of 16 weights use the first half."""
 
-# Offsets in the workspace: three tiles, then one number for each lane. Searches add theirs.
+# Offsets in the workspace: three tiles, one number for each lane, and weights in the order
+# of the source, before they are turned. Searches add theirs.
 VALUE = 0
 IMPORTANCE = VALUE + TILE
 LEVEL = IMPORTANCE + TILE
 SPREAD = LEVEL + TILE
-FIRST_FREE = SPREAD + LANES
+NATURAL = SPREAD + LANES
+FIRST_FREE = NATURAL + TILE
+
+LINE = 64
+"""Bytes that processors read from memory at a time; where it is 128, half of the hints are repeated."""
 
 BF16 = 1
 F16 = 2
@@ -47,6 +55,35 @@ def workspace(count: int) -> NDArray[np.float32]:
     room = np.zeros(count + 16, np.float32)
     first = (-room.ctypes.data // 4) % 16
     return room[first : first + count]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _prefetch(_typing: Any, address: Any) -> Any:  # noqa: ANN401 - Numba has no types
+    """Tell the processor that what is at `address` will be read soon; an address of nothing does no harm."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        whole = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, whole, whole, whole])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        read, second_level, data = whole(0), whole(2), whole(1)
+        builder.call(function, [pointer, read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(address), generate
+
+
+@kernel
+def read_ahead(source: NDArray[np.uint16], kind: int, first: int, count: int) -> None:
+    """Bring up to `count` numbers of `source` from number `first` on near the processor; see `widen`.
+
+    A tile's weights are read in one go, and then there is a long search. Without this hint the next tile's
+    are fetched only when the search is over: a tenth of Q6_K's time.
+    """
+    places = 2 if kind == F32 else 1
+    last = min((first + count) * places, source.size)
+    for place in range(first * places, last, LINE // 2):
+        _prefetch(source.ctypes.data + 2 * place)
 
 
 @kernel
@@ -83,19 +120,66 @@ def widen(
             natural[i] = numbers[i]
     for i in range(count, natural.size):
         natural[i] = ZERO
+    read_ahead(source, kind, first + count, natural.size)
 
 
 @kernel
-def transpose(natural: NDArray[np.float32], elements: int, tile: NDArray[np.float32]) -> None:
-    """Put weight `i` of sub-block `lane` to place `i * LANES + lane`.
+def transpose(space: NDArray[np.float32], elements: int, tile: int) -> None:
+    """Put weight `i` of sub-block `lane`, in order at NATURAL, to place `tile + i * LANES + lane`.
 
     Example: in sub-blocks of 32 `elements`, weight 33 is element 1 of lane 1 and goes to place 65.
+
+    One number at a time takes twice as long. Here every fourth number is brought together, and every fourth
+    of those: 1 5 9 13, 2 6 10 14, ... Such loops the compiler makes of shuffles, if they are not short and
+    nothing in them is a loop. NATURAL and LEVEL are overwritten. `tile & IMPORTANCE` is
+    `tile`, as in MASK.
+
+    Args:
+        space: the workspace, with the weights at NATURAL.
+        elements: of a sub-block, 16 or 32.
+        tile: VALUE or IMPORTANCE.
     """
     if elements == 32:
-        for i in range(32):
-            for lane in range(LANES):
-                tile[i * LANES + lane] = natural[lane * 32 + i]
+        _transpose_32(space, tile)
     else:
-        for i in range(16):
-            for lane in range(LANES):
-                tile[i * LANES + lane] = natural[lane * 16 + i]
+        _transpose_16(space, tile)
+
+
+@kernel
+def _transpose_16(space: NDArray[np.float32], tile: int) -> None:
+    quarter = TILE // 8
+    for m in range(quarter):
+        a, b = space[NATURAL + 4 * m], space[NATURAL + 4 * m + 1]
+        c, d = space[NATURAL + 4 * m + 2], space[NATURAL + 4 * m + 3]
+        space[LEVEL + m], space[LEVEL + quarter + m] = a, b
+        space[LEVEL + 2 * quarter + m], space[LEVEL + 3 * quarter + m] = c, d
+    for i in range(4):
+        row, part = (tile & IMPORTANCE) + (i & MASK) * LANES, LEVEL + (i & MASK) * quarter
+        for lane in range(LANES):
+            a, b = space[part + 4 * lane], space[part + 4 * lane + 1]
+            c, d = space[part + 4 * lane + 2], space[part + 4 * lane + 3]
+            space[row + lane], space[row + 4 * LANES + lane] = a, b
+            space[row + 8 * LANES + lane], space[row + 12 * LANES + lane] = c, d
+
+
+@kernel
+def _transpose_32(space: NDArray[np.float32], tile: int) -> None:
+    """Treat the tile as 128 sub-blocks of 16, then bring even and odd ones of them together."""
+    quarter, halves = TILE // 4, 2 * LANES
+    for m in range(quarter):
+        a, b = space[NATURAL + 4 * m], space[NATURAL + 4 * m + 1]
+        c, d = space[NATURAL + 4 * m + 2], space[NATURAL + 4 * m + 3]
+        space[LEVEL + m], space[LEVEL + quarter + m] = a, b
+        space[LEVEL + 2 * quarter + m], space[LEVEL + 3 * quarter + m] = c, d
+    for i in range(4):
+        row, part = NATURAL + (i & MASK) * halves, LEVEL + (i & MASK) * quarter
+        for half in range(halves):
+            a, b = space[part + 4 * half], space[part + 4 * half + 1]
+            c, d = space[part + 4 * half + 2], space[part + 4 * half + 3]
+            space[row + half], space[row + 4 * halves + half] = a, b
+            space[row + 8 * halves + half], space[row + 12 * halves + half] = c, d
+    for i in range(16):
+        row, part = (tile & IMPORTANCE) + (i & MASK) * LANES, NATURAL + (i & MASK) * halves
+        for lane in range(LANES):
+            first, second = space[part + 2 * lane], space[part + 2 * lane + 1]
+            space[row + lane], space[row + 16 * LANES + lane] = first, second
