@@ -54,7 +54,7 @@ LARGEST, MAGNITUDE, INVERSE = place.LARGEST, place.MAGNITUDE, place.INVERSE
 SUM_XL, SUM_L2, BEST_SCALE = place.SUM_XL, place.SUM_L2, place.BEST_SCALE
 MOVED = place.WORKSPACE
 OWNER = MOVED + LANES
-"""In the tile of those that go on: the number of each lane, counted through the four tiles."""
+"""Lanes that moved; in the tile of those that go on, where they are from, counted through the four tiles."""
 WORKSPACE = OWNER + LANES
 NEVER = f32(-np.inf)
 
@@ -74,27 +74,48 @@ def search(spaces: NDArray[np.float32], count: int) -> None:
         measure(space)
         begin(space)
         move_levels(space)
-        for lane in range(LANES):
-            if space[MOVED + lane] > ZERO:
-                copy_lane(space, lane, rest, waiting)
-                rest[OWNER + waiting] = f32(tile * LANES + lane)
-                waiting += 1
-                if waiting == LANES:
-                    finish(rest, waiting, spaces)
-                    waiting = 0
+        moved = list_moved(space)
+        if waiting + moved > LANES:
+            finish(rest, waiting, spaces)
+            waiting = 0
+        for number in range(moved):
+            lane = i32(space[OWNER + number])
+            copy_weights(space, lane, rest, waiting + number)
+            copy_levels(space, lane, rest, waiting + number)
+            rest[OWNER + waiting + number] = f32(tile * LANES + lane)
+        waiting += moved
     finish(rest, waiting, spaces)
     for tile in range(count):
         solve(spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE])
 
 
 @kernel
-def copy_lane(
+def list_moved(space: NDArray[np.float32]) -> int:
+    """Set OWNER to the lanes that moved, and return how many did. No branch: it would be a guess."""
+    moved = 0
+    for lane in range(LANES):
+        space[OWNER + (moved & LAST_LANE)] = f32(lane)
+        moved += 1 if space[MOVED + lane] > ZERO else 0
+    return moved
+
+
+@kernel
+def copy_weights(
     source: NDArray[np.float32], source_lane: int, target: NDArray[np.float32], target_lane: int
 ) -> None:
-    """Copy the weights, levels and sums of one lane."""
+    """Copy the weights of one lane."""
     there, here = source_lane & LAST_LANE, target_lane & LAST_LANE
     for i in range(ELEMENTS):
         target[VALUE + i * LANES + here] = source[VALUE + i * LANES + there]
+
+
+@kernel
+def copy_levels(
+    source: NDArray[np.float32], source_lane: int, target: NDArray[np.float32], target_lane: int
+) -> None:
+    """Copy the levels and sums of one lane."""
+    there, here = source_lane & LAST_LANE, target_lane & LAST_LANE
+    for i in range(ELEMENTS):
         target[LEVEL + i * LANES + here] = source[LEVEL + i * LANES + there]
     target[SUM_XL + here] = source[SUM_XL + there]
     target[SUM_L2 + here] = source[SUM_L2 + there]
@@ -113,7 +134,7 @@ def finish(rest: NDArray[np.float32], waiting: int, spaces: NDArray[np.float32])
     for lane in range(waiting):
         owner = i32(rest[OWNER + lane])
         first = owner // LANES * WORKSPACE
-        copy_lane(rest, lane, spaces[first : first + WORKSPACE], owner % LANES)
+        copy_levels(rest, lane, spaces[first : first + WORKSPACE], owner % LANES)
 
 
 @kernel

@@ -53,6 +53,7 @@ from phi4local.convert.kernels.symmetric_search import (
 from phi4local.convert.kernels.tiles import (
     IMPORTANCE,
     LANES,
+    MASK,
     NATURAL,
     VALUE,
     transpose,
@@ -69,6 +70,8 @@ WEIGHTS = ELEMENTS * LANES
 SUPER_BLOCKS = LANES // 16
 BLOCK_BYTES = 110
 BEST_SCALE, SCALE = place.BEST_SCALE, place.SCALE
+LARGEST, NUMBER = place.LARGEST, place.INVERSE
+LOWEST, HIGHEST = i32(-32), i32(31)
 SUM_W = level_descent.OWNER
 WORKSPACE, TOGETHER = level_descent.WORKSPACE, level_descent.TOGETHER
 TWO, SUPER_BLOCK = f32(2), f32(256)
@@ -76,57 +79,79 @@ STEPS = inverse_scale_steps(HALF)
 
 
 @kernel
-def round_scales(scales: NDArray[np.float32], levels: NDArray[np.uint8]) -> np.float32:
-    """Set `levels`, 0...63, to the scales, the largest as -32 + 32 = 0, and return d."""
-    largest = largest_of(scales)
-    if largest == ZERO:
-        levels[:] = 0
-        return ZERO
-    inverse = f32(f32(-32) / largest)
-    for j in range(16):
-        level = np.int8(nearest_int(f32(inverse * scales[j])))
-        levels[j] = u8(i32(max(i32(-32), min(i32(31), i32(level)))) + i32(32))
-    return f32(ONE / inverse)
+def round_scales(space: NDArray[np.float32], levels: NDArray[np.uint8]) -> None:
+    """Set `levels`, 0...63 for each lane, and NUMBER of each super-block's first lane, which becomes d.
+
+    The scale of largest magnitude becomes -32 + 32 = 0.
+    """
+    for block in range(SUPER_BLOCKS):
+        first = (block & MASK) * 16
+        largest = largest_of(space[BEST_SCALE + first : BEST_SCALE + first + 16])
+        inverse = f32(f32(-32) / largest)
+        space[LARGEST + first] = largest
+        space[NUMBER + first] = ZERO if largest == ZERO else f32(ONE / inverse)
+        for j in range(16):
+            space[SCALE + first + j] = inverse
+    for lane in range(LANES):
+        level = i32(np.int8(nearest_int(f32(space[SCALE + lane] * space[BEST_SCALE + lane]))))
+        level = level if level > LOWEST else LOWEST
+        level = level if level < HIGHEST else HIGHEST
+        levels[lane] = u8(level - LOWEST)
+    for block in range(SUPER_BLOCKS):
+        if space[LARGEST + block * 16] == ZERO:
+            levels[block * 16 : block * 16 + 16] = 0
 
 
 @kernel
-def search_scales(
-    space: NDArray[np.float32], first: int, scales: NDArray[np.float32], levels: NDArray[np.uint8]
-) -> np.float32:
+def search_scales(space: NDArray[np.float32], levels: NDArray[np.uint8]) -> None:
     """Do what `round_scales` does, with an imatrix: by a search over the sums of importance."""
     weights = space[SUM_W : SUM_W + 16]
-    weights[:] = ZERO
-    for i in range(ELEMENTS):
-        for j in range(16):
-            weights[j] = f32(weights[j] + space[IMPORTANCE + i * LANES + first + j])
-    return signed_scale(scales, weights, levels)
+    for first in range(0, LANES, 16):
+        weights[:] = ZERO
+        for i in range(ELEMENTS):
+            for j in range(16):
+                weights[j] = f32(weights[j] + space[IMPORTANCE + i * LANES + first + j])
+        scales = space[BEST_SCALE + first : BEST_SCALE + first + 16]
+        space[NUMBER + first] = signed_scale(scales, weights, levels[first : first + 16])
 
 
 @kernel
-def write_scales(
-    space: NDArray[np.float32],
-    first: int,
-    weighted: bool,
-    levels: NDArray[np.uint8],
-    target: NDArray[np.uint8],
-) -> None:
-    """Write the 12 bytes and d of the super-block of lanes `first`..., and set SCALE.
+def write_scales(number: np.float32, levels: NDArray[np.uint8], target: NDArray[np.uint8]) -> np.float32:
+    """Write the 12 bytes and d of a super-block, and return d as it is stored.
 
     Bytes 0-7 hold the low four bits of scales 0-7, and above them those of scales 8-15. Byte 8 + j holds the
-    upper two bits of scales j, j + 4, j + 8 and j + 12. `levels` is scratch for 16 of them.
+    upper two bits of scales j, j + 4, j + 8 and j + 12.
     """
-    scales = space[BEST_SCALE + first : BEST_SCALE + first + 16]
-    number = search_scales(space, first, scales, levels) if weighted else round_scales(scales, levels)
-    d = half_bits(number)
-    d_value = half_value(d)
-    for j in range(16):
-        space[SCALE + first + j] = f32(d_value * f32(i32(levels[j]) - i32(32)))
     for j in range(8):
         target[96 + j] = (levels[j] & 15) | u8((levels[j + 8] & 15) << 4)
     for j in range(4):
         upper = (levels[j] >> 4) | u8((levels[j + 4] >> 4) << 2)
         target[104 + j] = upper | u8((levels[j + 8] >> 4) << 4) | u8((levels[j + 12] >> 4) << 6)
+    d = half_bits(number)
     target[108], target[109] = u8(d & 255), u8(d >> 8)
+    return half_value(d)
+
+
+@kernel
+def store_scales(
+    space: NDArray[np.float32],
+    weighted: bool,
+    levels: NDArray[np.uint8],
+    target: NDArray[np.uint8],
+) -> None:
+    """Write the scales of the blocks that `target` holds, and set SCALE of all lanes."""
+    if weighted:
+        search_scales(space, levels)
+    else:
+        round_scales(space, levels)
+    for block in range(target.size // BLOCK_BYTES):
+        first = (block & MASK) * 16
+        place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+        d = write_scales(space[NUMBER + first], levels[first : first + 16], place)
+        for j in range(16):
+            space[SCALE + first + j] = d
+    for lane in range(LANES):
+        space[SCALE + lane] = f32(space[SCALE + lane] * f32(i32(levels[lane]) + LOWEST))
 
 
 @kernel
@@ -140,10 +165,7 @@ def store_tile(
 
     A sub-block whose stored scale is zero keeps the levels that the search ended with.
     """
-    blocks = target.size // BLOCK_BYTES
-    for block in range(blocks):
-        place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-        write_scales(space, block * 16, weighted, levels[SCRATCH:], place)
+    store_scales(space, weighted, levels[SCRATCH:], target)
     stored_levels(space, HALF, levels[:WEIGHTS])
     for lane in range(LANES):
         if space[SCALE + lane] == ZERO:
@@ -152,7 +174,7 @@ def store_tile(
             else:
                 level_descent.best_levels(space, lane, levels[:WEIGHTS])
     put_in_order(levels, ELEMENTS)
-    for block in range(blocks):
+    for block in range(target.size // BLOCK_BYTES):
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         ordered = levels[IN_ORDER + block * 256 : IN_ORDER + (block + 1) * 256]
         write_eight_bits(ordered, 2, place[:32])
