@@ -60,33 +60,32 @@ NEVER = f32(-np.inf)
 
 
 @kernel
-def search(spaces: NDArray[np.float32], count: int) -> None:
-    """Find BEST_SCALE and LEVEL, -4...3, of each of the 64 sub-blocks of 16 weights in `count` tiles.
+def search(spaces: NDArray[np.float32], tile: int, waiting: int) -> int:
+    """Find LEVEL, -4...3, of the sub-blocks of 16 weights in one tile, but for those that go on.
 
     Args:
         spaces: TOGETHER workspaces with VALUE, and one more for the sub-blocks that go on.
-        count: of tiles, 1...TOGETHER.
+        tile: number of the tile.
+        waiting: how many already wait in that one more.
+
+    Returns:
+        How many wait now. `finish` is for them, and then `solve` for each tile.
     """
+    space = spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE]
     rest = spaces[TOGETHER * WORKSPACE :]
-    waiting = 0
-    for tile in range(count):
-        space = spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE]
-        measure(space)
-        begin(space)
-        move_levels(space)
-        moved = list_moved(space)
-        if waiting + moved > LANES:
-            finish(rest, waiting, spaces)
-            waiting = 0
-        for number in range(moved):
-            lane = i32(space[OWNER + number])
-            copy_weights(space, lane, rest, waiting + number)
-            copy_levels(space, lane, rest, waiting + number)
-            rest[OWNER + waiting + number] = f32(tile * LANES + lane)
-        waiting += moved
-    finish(rest, waiting, spaces)
-    for tile in range(count):
-        solve(spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE])
+    measure(space)
+    begin(space)
+    move_levels(space)
+    moved = list_moved(space)
+    if waiting + moved > LANES:
+        finish(spaces, waiting)
+        waiting = 0
+    for number in range(moved):
+        lane = i32(space[OWNER + number])
+        copy_weights(space, lane, rest, waiting + number)
+        copy_levels(space, lane, rest, waiting + number)
+        rest[OWNER + waiting + number] = f32(tile * LANES + lane)
+    return waiting + moved
 
 
 @kernel
@@ -122,10 +121,11 @@ def copy_levels(
 
 
 @kernel
-def finish(rest: NDArray[np.float32], waiting: int, spaces: NDArray[np.float32]) -> None:
-    """Go on with the first `waiting` lanes of `rest` until nothing moves, and copy them to their owners."""
+def finish(spaces: NDArray[np.float32], waiting: int) -> None:
+    """Go on with the sub-blocks that wait until nothing moves, and copy their levels to their owners."""
     if waiting == 0:
         return
+    rest = spaces[TOGETHER * WORKSPACE :]
     for lane in range(waiting, LANES):
         rest[SUM_XL + lane] = NEVER  # moves
     for _ in range(ROUNDS - 1):

@@ -204,6 +204,7 @@ def quantize(
     for first in range(0, blocks, TOGETHER * SUPER_BLOCKS):
         last = min(first + TOGETHER * SUPER_BLOCKS, blocks)
         tiles = (last - first + SUPER_BLOCKS - 1) // SUPER_BLOCKS
+        waiting = 0
         for tile in range(tiles):
             space = spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE]
             natural = space[NATURAL : NATURAL + WEIGHTS]
@@ -215,9 +216,12 @@ def quantize(
             if columns.size:
                 weigh_columns(columns, begin * 256, ELEMENTS, space)
                 search(space, steps, HALF, ELEMENTS)
-        if not columns.size:
-            level_descent.search(spaces, tiles)
+            else:
+                waiting = level_descent.search(spaces, tile, waiting)
+        level_descent.finish(spaces, waiting)
         for tile in range(tiles):
             space = spaces[tile * WORKSPACE : (tile + 1) * WORKSPACE]
+            if not columns.size:
+                level_descent.solve(space)
             begin, end = first + tile * SUPER_BLOCKS, min(first + (tile + 1) * SUPER_BLOCKS, last)
             store_tile(space, levels, columns.size > 0, target[begin * BLOCK_BYTES : end * BLOCK_BYTES])
