@@ -27,7 +27,16 @@ from phi4local.convert.kernels.arithmetic import (
     rounded_level,
     u8,
 )
-from phi4local.convert.kernels.tiles import FIRST_FREE, IMPORTANCE, LANES, LEVEL, MASK, UNROLL, VALUE
+from phi4local.convert.kernels.tiles import (
+    FIRST_FREE,
+    IMPORTANCE,
+    LANES,
+    LEVEL,
+    MASK,
+    UNROLL,
+    VALUE,
+    any_is_zero,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -243,9 +252,10 @@ def stored_levels(space: NDArray[np.float32], highest: np.int32, levels: NDArray
             level = level if level > NO_LEVEL else NO_LEVEL
             level = level if level < highest else highest
             levels[row + lane] = u8(level)
-    for lane in range(LANES):
-        if space[SCALE + lane] == ZERO:
-            best_levels(space, lane, highest, levels)
+    if any_is_zero(space, SCALE):
+        for lane in range(LANES):
+            if space[SCALE + lane] == ZERO:
+                best_levels(space, lane, highest, levels)
 
 
 def inverse_scale_steps(levels: int, first: float, step: float, count: int) -> NDArray[np.float32]:

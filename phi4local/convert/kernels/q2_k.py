@@ -120,7 +120,7 @@ def quantize(
     """
     space = workspace(WORKSPACE)
     natural = space[NATURAL : NATURAL + WEIGHTS]
-    levels = np.empty(ROOM, np.uint8)
+    levels = workspace(ROOM // 4).view(np.uint8)
     weighted = columns.size > 0
     blocks = target.size // BLOCK_BYTES
     for first in range(0, blocks, SUPER_BLOCKS):

@@ -56,6 +56,8 @@ from phi4local.convert.kernels.tiles import (
     MASK,
     NATURAL,
     VALUE,
+    any_is_zero,
+    of_its_block,
     transpose,
     widen,
     workspace,
@@ -70,7 +72,7 @@ WEIGHTS = ELEMENTS * LANES
 SUPER_BLOCKS = LANES // 16
 BLOCK_BYTES = 110
 BEST_SCALE, SCALE = place.BEST_SCALE, place.SCALE
-LARGEST, NUMBER = place.LARGEST, place.INVERSE
+LARGEST, INVERSE, NUMBER = place.LARGEST, place.INVERSE, place.BEST
 LOWEST, HIGHEST = i32(-32), i32(31)
 SUM_W = level_descent.OWNER
 WORKSPACE, TOGETHER = level_descent.WORKSPACE, level_descent.TOGETHER
@@ -89,11 +91,12 @@ def round_scales(space: NDArray[np.float32], levels: NDArray[np.uint8]) -> None:
         largest = largest_of(space[BEST_SCALE + first : BEST_SCALE + first + 16])
         inverse = f32(f32(-32) / largest)
         space[LARGEST + first] = largest
+        space[INVERSE + first] = inverse
         space[NUMBER + first] = ZERO if largest == ZERO else f32(ONE / inverse)
-        for j in range(16):
-            space[SCALE + first + j] = inverse
+    a, b, c, d = space[INVERSE], space[INVERSE + 16], space[INVERSE + 32], space[INVERSE + 48]
     for lane in range(LANES):
-        level = i32(np.int8(nearest_int(f32(space[SCALE + lane] * space[BEST_SCALE + lane]))))
+        inverse = of_its_block(lane, a, b, c, d)
+        level = i32(np.int8(nearest_int(f32(inverse * space[BEST_SCALE + lane]))))
         level = level if level > LOWEST else LOWEST
         level = level if level < HIGHEST else HIGHEST
         levels[lane] = u8(level - LOWEST)
@@ -147,11 +150,10 @@ def store_scales(
     for block in range(target.size // BLOCK_BYTES):
         first = (block & MASK) * 16
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-        d = write_scales(space[NUMBER + first], levels[first : first + 16], place)
-        for j in range(16):
-            space[SCALE + first + j] = d
+        space[NUMBER + first] = write_scales(space[NUMBER + first], levels[first : first + 16], place)
+    a, b, c, d = space[NUMBER], space[NUMBER + 16], space[NUMBER + 32], space[NUMBER + 48]
     for lane in range(LANES):
-        space[SCALE + lane] = f32(space[SCALE + lane] * f32(i32(levels[lane]) + LOWEST))
+        space[SCALE + lane] = f32(of_its_block(lane, a, b, c, d) * f32(i32(levels[lane]) + LOWEST))
 
 
 @kernel
@@ -167,12 +169,13 @@ def store_tile(
     """
     store_scales(space, weighted, levels[SCRATCH:], target)
     stored_levels(space, HALF, levels[:WEIGHTS])
-    for lane in range(LANES):
-        if space[SCALE + lane] == ZERO:
-            if weighted:
-                best_levels(space, lane, HALF, levels[:WEIGHTS])
-            else:
-                level_descent.best_levels(space, lane, levels[:WEIGHTS])
+    if any_is_zero(space, SCALE):
+        for lane in range(LANES):
+            if space[SCALE + lane] == ZERO:
+                if weighted:
+                    best_levels(space, lane, HALF, levels[:WEIGHTS])
+                else:
+                    level_descent.best_levels(space, lane, levels[:WEIGHTS])
     put_in_order(levels, ELEMENTS)
     for block in range(target.size // BLOCK_BYTES):
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
@@ -199,7 +202,7 @@ def quantize(
         target: (blocks * 110,).
     """
     spaces = workspace((TOGETHER + 1) * WORKSPACE)
-    levels = np.empty(ROOM, np.uint8)
+    levels = workspace(ROOM // 4).view(np.uint8)
     blocks = target.size // BLOCK_BYTES
     for first in range(0, blocks, TOGETHER * SUPER_BLOCKS):
         last = min(first + TOGETHER * SUPER_BLOCKS, blocks)

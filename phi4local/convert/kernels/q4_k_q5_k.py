@@ -218,7 +218,7 @@ def quantize(
     """
     space = workspace(WORKSPACE)
     natural = space[NATURAL : NATURAL + TILE]
-    levels = np.empty(ROOM, np.uint8)
+    levels = workspace(ROOM // 4).view(np.uint8)
     size = 144 if bits == 4 else 176
     blocks = target.size // size
     for first in range(0, blocks, SUPER_BLOCKS):

@@ -38,7 +38,7 @@ from phi4local.convert.kernels.symmetric_search import (
     search,
     stored_levels,
 )
-from phi4local.convert.kernels.tiles import LANES, NATURAL, VALUE, transpose, widen, workspace
+from phi4local.convert.kernels.tiles import LANES, NATURAL, VALUE, any_is_zero, transpose, widen, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,9 +104,10 @@ def store_tile(space: NDArray[np.float32], levels: NDArray[np.uint8], target: ND
     for block in range(blocks):
         filled[block] = write_scales(space, block, target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES])
     stored_levels(space, HALF, levels[:WEIGHTS])
-    for lane in range(LANES):
-        if space[SCALE + lane] == ZERO:
-            best_levels(space, lane, HALF, levels[:WEIGHTS])
+    if any_is_zero(space, SCALE):
+        for lane in range(LANES):
+            if space[SCALE + lane] == ZERO:
+                best_levels(space, lane, HALF, levels[:WEIGHTS])
     put_in_order(levels, ELEMENTS)
     for block in range(blocks):
         place = target[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
@@ -135,7 +136,7 @@ def quantize(
     """
     space = workspace(WORKSPACE)
     natural = space[NATURAL : NATURAL + WEIGHTS]
-    levels = np.empty(ROOM, np.uint8)
+    levels = workspace(ROOM // 4).view(np.uint8)
     blocks = target.size // BLOCK_BYTES
     for first in range(0, blocks, SUPER_BLOCKS):
         last = min(first + SUPER_BLOCKS, blocks)

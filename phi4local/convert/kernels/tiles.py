@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from phi4local.convert.kernels.arithmetic import ZERO, f32, kernel
+from phi4local.convert.kernels.arithmetic import ZERO, f32, i32, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -183,3 +183,23 @@ def _transpose_32(space: NDArray[np.float32], tile: int) -> None:
         for lane in range(LANES):
             first, second = space[part + 2 * lane], space[part + 2 * lane + 1]
             space[row + lane], space[row + 16 * LANES + lane] = first, second
+
+
+@kernel
+def any_is_zero(space: NDArray[np.float32], numbers: int) -> bool:
+    """Return whether one of the 64 numbers at `numbers` is zero; they are looked at side by side."""
+    place = space[numbers : numbers + LANES]
+    count = i32(0)
+    for lane in range(LANES):
+        count = i32(count + (i32(1) if place[lane] == ZERO else i32(0)))
+    return bool(count > 0)
+
+
+@kernel
+def of_its_block(
+    lane: int, first: np.float32, second: np.float32, third: np.float32, fourth: np.float32
+) -> np.float32:
+    """Return the number of the super-block that `lane` of sixteen times four belongs to: 20 → `second`."""
+    upper = third if lane < 48 else fourth
+    lower = first if lane < 16 else second
+    return lower if lane < 32 else upper
