@@ -7,7 +7,10 @@ Each code generation (this processor's, and AVX2 forced) runs in child processes
 own: the first compiles, the second loads what was compiled and measures. `--generation` measures one of them
 and keeps the other in the file. ggml is given float32, so it does not pay for widening; the kernels are timed
 with float32 and with bf16. A ratio is the median over pairs of neighbouring runs, because other people's work
-on the machine changes slower than that. Each type gets as many weights as ggml stores in about 0.1 seconds.
+on the machine changes slower than that. Each type gets as many weights as ggml stores in about 0.2 seconds.
+
+It needs Numba, numpy and llama-cpp-python's libraries, and no installation: `PYTHONPATH=CHECKOUT:WHEEL` with
+a wheel of llama-cpp-python that was unpacked to WHEEL will do.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phi4local import __version__, hardware
+from phi4local import hardware
 from phi4local.convert.kernels import Work
 from phi4local.convert.kernels.speeds import ggml_speed
 from phi4local.native.ggml import quantize_rows
@@ -51,11 +54,21 @@ FIRST_OF_FAMILIES = (
     ("Q4_0", True),
 )
 ROW = 5120
-GGML_SECONDS = 0.1
+GGML_SECONDS = 0.2
 GENERATIONS: dict[str, dict[str, str]] = {
     "this processor": {},
     "AVX2 forced": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""},
 }
+
+
+def version_of(name: str) -> str:
+    """Return the version of a package that is installed, not only on the path."""
+    if name == "python":
+        return platform.python_version()
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def weights(count: int) -> NDArray[np.float32]:
@@ -159,12 +172,11 @@ def in_child(*arguments: str, environment: dict[str, str]) -> Any:  # noqa: ANN4
 def everything(rounds: int, generations: list[str], before: dict[str, Any]) -> dict[str, Any]:
     """Compile in one child, measure in another, for each code generation; keep the others from `before`."""
     found: dict[str, Any] = {
-        "phi4local": __version__,
+        "phi4local": version_of("phi4local"),
         "command": f"python -m benchmarks.kernels --rounds {rounds}",
         "machine": hardware.describe(),
         "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("numba", "llvmlite", "numpy", "llama-cpp-python")
+            name: version_of(name) for name in ("python", "numba", "llvmlite", "numpy", "llama-cpp-python")
         },
         "architecture": platform.machine(),
     }

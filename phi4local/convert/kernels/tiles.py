@@ -57,7 +57,7 @@ def workspace(count: int) -> NDArray[np.float32]:
     return room[first : first + count]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _prefetch(_typing: Any, address: Any) -> Any:  # noqa: ANN401 - Numba has no types
     """Tell the processor that what is at `address` will be read soon; an address of nothing does no harm."""
 
@@ -78,7 +78,7 @@ def read_ahead(source: NDArray[np.uint16], kind: int, first: int, count: int) ->
     """Bring up to `count` numbers of `source` from number `first` on near the processor; see `widen`.
 
     A tile's weights are read in one go, and then there is a long search. Without this hint the next tile's
-    are fetched only when the search is over: a tenth of Q6_K's time.
+    are fetched only when the search is over: a tenth of Q3_K's time.
     """
     places = 2 if kind == F32 else 1
     last = min((first + count) * places, source.size)

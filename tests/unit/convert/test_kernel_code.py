@@ -46,6 +46,17 @@ def instructions(assembly):
     return found
 
 
+def numbers_moved_alone(assembly):
+    """Count the loads and stores of single numbers in the functions that turn tiles."""
+    found, name = collections.Counter(), ""
+    for line in assembly.splitlines():
+        label = re.match(r"(_Z[\w.$]+):", line)
+        name = label[1] if label else name
+        if re.search(r"tiles\d+_transpose_\d+B", name):
+            found[name] += line.split()[:1] == ["vmovss"]
+    return found
+
+
 def assembly_of(family):
     """Return a family's machine code, compiled in this process: kept code cannot be looked at."""
     name = FAMILIES[family][0]
@@ -77,6 +88,9 @@ def test_search_is_vector_code_without_fused_multiply_add(family):
         assert "cvttps2dq" in assembly
         return
     assert scalar == {}
+    turned = numbers_moved_alone(assembly)
+    assert turned
+    assert not any(turned.values()), "tiles are turned with shuffles, not one number after the other"
     assert sum(count for name, count in packed.items() if "mul" in name) >= FAMILIES[family][1]
 
 
