@@ -33,6 +33,7 @@ HOME = Path(tempfile.mkdtemp(prefix="phi4local-tests-"))
 # Set at import, so that processes which a test starts by itself have them too.
 os.environ["PHI4LOCAL_HOME"] = str(HOME)
 os.environ["PHI4LOCAL_CACHE"] = str(HOME / "cache")
+os.environ["PHI4LOCAL_REUSE"] = "0"  # what this machine's other programs hold is no part of a test
 for name in (
     "FORCE_COLOR",
     "CLICOLOR_FORCE",

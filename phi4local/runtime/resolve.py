@@ -92,6 +92,7 @@ def _from_store(model: str) -> Source | None:
     kept = [kept for kept in installed.named(model) if kept.kind == "gguf"]
     if kept:
         return Source(name=kept[0].name, installed=kept[0], manifest=_member(kept[0]))
+    installed.refuse_broken(model)
     others = installed.named(model.rpartition(":")[0]) if ":" in model else ()
     if others:
         raise ModelNotInstalledError(model, hint=f"there is `{others[0].reference}`")
@@ -155,6 +156,7 @@ def _from_catalog(manifest: catalog.Manifest, quantization: str | None) -> Sourc
         for model in here:
             if wanted in (None, model.quantization):
                 return Source(name=manifest.name, installed=model, manifest=manifest)
+    installed.refuse_broken(f"{manifest.name}:{quantization}" if quantization else manifest.name)
     raise ModelNotInstalledError(manifest.name, hint=f"get it with {how_to_get(manifest)}")
 
 

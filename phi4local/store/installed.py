@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from phi4local import files
 from phi4local.errors import FileWriteError, GGUFError, StoreError
 from phi4local.gguf import read_header
-from phi4local.store import blobs, locks, manifests, older, publish, view
+from phi4local.store import blobs, links, locks, manifests, older, publish, view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,8 @@ def of(manifest: StoredManifest) -> InstalledModel:
         if not blobs.is_here(layer.digest, layer.size_bytes):
             raise StoreError(
                 blobs.blob_path(layer.digest),
-                f"a file of `{manifest.name}` is missing, or has another size",
+                links.missing_reason(layer.digest)
+                or f"a file of `{manifest.name}` is missing, or has another size",
                 hint=f"get the model again, or remove it: `phi4local rm {manifest.name}`",
             )
     weights = manifest.of_kind("model")
@@ -206,6 +207,20 @@ def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambd
                 raise
             return blobs.blob_path(weights[0].digest)
     return model.path
+
+
+def refuse_broken(text: str) -> None:
+    """Raise the reason why a model that has a manifest is not among the installed ones; else do nothing.
+
+    Raises:
+        StoreError: a file of it is missing or has another size; says whose it was, if it was only linked.
+    """
+    name, _, tag = text.rpartition(":") if ":" in text.rpartition("/")[2] else (text, "", "")
+    for _, known in manifests.names():
+        if known.without_tag.casefold() == name.casefold() and tag.casefold() in ("", known.tag.casefold()):
+            found = manifests.read(known)
+            if found is not None:
+                of(found)
 
 
 def adapter_paths(model: InstalledModel) -> tuple[Path, ...]:

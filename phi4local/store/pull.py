@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from phi4local.errors import DownloadError, NotEnoughDiskError
-from phi4local.store import blobs, installed, manifests, publish
+from phi4local.store import blobs, installed, manifests, publish, reuse
 from phi4local.store.home import make_models_folder, make_work_folder
 from phi4local.store.locks import locked
 from phi4local.store.names import ModelName
@@ -32,6 +32,8 @@ def pull(
 ) -> installed.InstalledModel:
     """Fetch a GGUF file of `manifest` unless it is here, and return the installed model.
 
+    A file that another program has is linked instead.
+
     The file gets its name after its SHA-256 equals the one that the server announced and after `check`.
 
     Args:
@@ -54,9 +56,7 @@ def pull(
     make_models_folder()
     lock = f"sha256-{remote.sha256}"
     with locked(lock):
-        fetched = _fetched(remote, make_work_folder(lock), check, progress)
-        blobs.take(fetched, remote.sha256)
-        shutil.rmtree(fetched.parent, ignore_errors=True)
+        _bring(remote, lock, check, progress)
         origin = manifests.Origin(
             source=f"hf.co/{remote.repository}/{remote.path}",
             revision=remote.revision,
@@ -70,6 +70,23 @@ def pull(
         return installed.of(
             publish.publish(name, [file], origin, words=words, parameters=manifest.parameters)
         )
+
+
+def _bring(
+    remote: RemoteFile,
+    lock: str,
+    check: Callable[[Path], object],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Make the file a blob: linked if another program has it, else fetched."""
+    found = reuse.find(remote.sha256, remote.size_bytes, remote.path)
+    if found is not None:
+        check(found.path)
+        reuse.use(found)
+        return
+    fetched = _fetched(remote, make_work_folder(lock), check, progress)
+    blobs.take(fetched, remote.sha256)
+    shutil.rmtree(fetched.parent, ignore_errors=True)
 
 
 def _fetched(

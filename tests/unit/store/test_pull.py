@@ -153,6 +153,16 @@ def test_a_token_is_not_sent_to_another_server(hub, pull, model_bytes):
     assert {authorization for _, _, authorization in hub.requests} == {None}
 
 
+def test_what_ollama_has_is_linked_and_not_fetched(hub, pull, model_bytes, tmp_path):
+    hub.files = {"phi-4-Q4_K_M.gguf": model_bytes}
+    theirs = tmp_path / "ollama" / "blobs" / f"sha256-{hashlib.sha256(model_bytes).hexdigest()}"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(model_bytes)
+    result, _ = pull("phi-4", "--json", OLLAMA_MODELS=str(theirs.parents[1]), PHI4LOCAL_REUSE="1")
+    assert theirs.samefile(json.loads(result.stdout)["path"])
+    assert not [path for _, path, _ in hub.requests if path.endswith(".gguf")]
+
+
 def refused(result, *fragments):
     assert result.returncode == 1
     assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["error", "hint"], result.stderr
