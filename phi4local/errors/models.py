@@ -119,9 +119,7 @@ class InvalidReferenceError(Phi4LocalError):
     """Words that name no model at any place, or one that could be at several."""
 
     def __init__(self, text: str, problem: str, *, hint: str | None = None) -> None:
-        shown = text if text.isprintable() else text.encode("unicode_escape").decode()
-        shown = shown if len(shown) <= 120 else f"{shown[:117]}..."
-        super().__init__(f"`{shown}` {problem}", hint=hint)
+        super().__init__(f"`{_shown(text)}` {problem}", hint=hint)
         self.text, self.problem = text, problem
 
 
@@ -159,9 +157,9 @@ class UnsafeNameError(DownloadError):
     """A path, digest, commit or name that could lead out of the store."""
 
     def __init__(self, what: str, text: str, problem: str) -> None:
-        shown = text if len(text) <= 120 else f"{text[:117]}..."
         super().__init__(
-            f"the {what} `{shown}` {problem}", hint="nothing was written; a name is [host/owner/]model[:tag]"
+            f"the {what} `{_shown(text)}` {problem}",
+            hint="nothing was written; a name is [host/owner/]model[:tag]",
         )
         self.what, self.text, self.problem = what, text, problem
 
@@ -188,6 +186,12 @@ class StoreError(FileFormatError):
     """A manifest or a file in the store that is missing, damaged, or not what it was."""
 
     hint = "`phi4local verify` looks at everything that is kept"
+
+
+def _shown(text: str) -> str:
+    """Return a hostile text on one short line."""
+    line = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return line if len(line) <= 120 else f"{line[:117]}..."
 
 
 def _or_list(names: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from phi4local.errors import DownloadError, OfflineError
+from phi4local.store.quiet import no_logs
 from phi4local.store.reference_words import is_loopback
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def send(url: str, credentials: Credentials, headers: Mapping[str, str]) -> Iter
     sent = {"Accept-Encoding": "identity", **headers, **credentials.headers_for(url)}
     try:
         local = is_loopback(urllib.parse.urlsplit(url).netloc)
-        with _client(local).stream("GET", url, headers=sent) as response:
+        with no_logs(), _client(local).stream("GET", url, headers=sent) as response:
             yield response
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 _ENDPOINTS = {DEFAULT_HOST: "https://registry.ollama.ai", "hf.co": "https://huggingface.co"}
 _MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
-_SAME_SERVICE = ({"hf.co", "huggingface.co"}, {"registry.ollama.ai", "ollama.com"})
+_SAME_SERVICE = (
+    {"https://hf.co", "https://huggingface.co"},
+    {"https://registry.ollama.ai", "https://ollama.com"},
+)
 _AGENTS = {"modelscope.cn": "ollama/0.12.0 (phi4local)"}
 """ModelScope gives another manifest to clients that do not call themselves so."""
 _NOT_GGUF = {"tensor", "json", "config.json"}
@@ -153,14 +156,13 @@ class RegistryCredentials(Credentials):
 
     def _is_own(self, realm: str) -> bool:
         try:
-            theirs, ours = urllib.parse.urlsplit(realm), urllib.parse.urlsplit(self.origin)
+            parts = urllib.parse.urlsplit(realm)
         except ValueError:
             return False
-        if theirs.scheme == "http" and not (is_loopback(theirs.netloc) and is_loopback(ours.netloc)):
-            return False
-        hosts = {(theirs.hostname or "").lower(), (ours.hostname or "").lower()}
-        same = http.origin_of(realm) == self.origin or any(hosts <= service for service in _SAME_SERVICE)
-        return theirs.scheme in ("http", "https") and theirs.username is None and same
+        theirs = http.origin_of(realm)
+        private = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.netloc))
+        partners = any({theirs, self.origin} <= service for service in _SAME_SERVICE)
+        return private and parts.username is None and (theirs == self.origin or partners)
 
     def _token(self, reply: Reply) -> str:
         answer = reply.json() if reply.status == 200 else {}
