@@ -1,43 +1,40 @@
-"""The hubs, and an environment in which every name leads to them."""
+"""A store of its own for every test, and small models in it."""
+
+import hashlib
 
 import pytest
 
-from phi4local.store import http
-from tests.hubs import HuggingFaceHub, ModelScopeHub, OllamaRegistry
-
-TOKENS = (
-    "HF_TOKEN",
-    "HF_HUB_OFFLINE",
-    "MODELSCOPE_API_TOKEN",
-    "PHI4LOCAL_REGISTRY_AUTH",
-    "PHI4LOCAL_OFFLINE",
-)
+from phi4local.store import installed
+from phi4local.store.home import make_work_folder
+from phi4local.store.manifests import Origin
+from phi4local.store.names import ModelName
+from tests.hubs.fixtures import huggingface, modelscope, no_secrets, registry  # noqa: F401
 
 
 @pytest.fixture
-def _clean(monkeypatch, tmp_path):
-    for name in (*TOKENS, "PHI4LOCAL_TRUST_ENDPOINT", "MODELSCOPE_DOMAIN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(http, "FIRST_WAIT_SECONDS", 0.01)
+def home(tmp_path, monkeypatch):
+    """The folder of everything; not made yet."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("PHI4LOCAL_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture
-def huggingface(_clean, monkeypatch):
-    with HuggingFaceHub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        yield hub
+def keep(home):
+    """`keep("a:Q8_0", b"bytes")`: a model of these bytes, and its file."""
+
+    def keep(name, content=b"GGUF content", member=None):
+        written = make_work_folder("test") / "model.gguf"
+        written.write_bytes(content)
+        reference = ModelName.parse(name)
+        digest = hashlib.sha256(content).hexdigest()
+        origin = Origin(source="test", fingerprint=digest, quantization="Q8_0")
+        return installed.keep_converted(written, reference, origin, member)
+
+    return keep
 
 
 @pytest.fixture
-def modelscope(_clean, monkeypatch):
-    with ModelScopeHub() as hub:
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
-        yield hub
-
-
-@pytest.fixture
-def registry(_clean, monkeypatch):
-    with OllamaRegistry() as hub:
-        monkeypatch.setenv("PHI4LOCAL_REGISTRY", hub.url)
-        yield hub
+def blob(home):
+    """`blob(b"bytes")`: where the store keeps these bytes."""
+    return lambda content: home / "models" / "blobs" / f"sha256-{hashlib.sha256(content).hexdigest()}"
