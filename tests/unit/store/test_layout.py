@@ -84,7 +84,8 @@ def test_ollama_reads_a_model_of_ours(keep, home):
     assert set(ollama.models) == {"phi-4:Q8_0"}
     found = ollama.read("phi-4:Q8_0")
     assert found["model"] == [b"GGUF weights"]
-    assert json.loads(found["params"][0])["stop"][0] == "<|im_end|>"
+    assert json.loads(found["params"][0]) == {"stop": ["<|im_end|>", "<|endoftext|>"], "temperature": 0.0}
+    assert found["template"][0].decode() == catalog.find("phi-4").ollama_template
     (config,) = map(json.loads, found["application/vnd.docker.container.image.v1+json"])
     assert (config["model_format"], config["model_family"], config["file_type"]) == ("gguf", "phi3", "Q8_0")
     layers = ollama.models["phi-4:Q8_0"][1]["layers"]
