@@ -85,7 +85,8 @@ def endpoint_of(reference: Reference) -> tuple[str, Credentials]:
     if access.is_trusted(endpoint, _ORIGINS):
         import huggingface_hub
 
-        token = huggingface_hub.get_token()
+        if not huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+            token = huggingface_hub.get_token()
     return endpoint, access.bearer(endpoint, access.checked_token(token, "HF_TOKEN") if token else None)
 
 

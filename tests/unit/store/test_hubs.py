@@ -1,4 +1,8 @@
-"""The fake hubs speak the real protocols: huggingface_hub asks the first; the others do as is documented."""
+"""The fake hubs speak the real protocols.
+
+huggingface_hub asks the first. ModelScope's was asked by modelscope-hub 0.5.1 when it was written (models
+inline and redirected, data sets, a missing repository). That package is no dependency: what it needs is here.
+"""
 
 import contextlib
 import hashlib
@@ -95,6 +99,24 @@ def test_the_official_client_knows_the_refusals(hub, tmp_path, settings, file, r
 def test_the_official_client_comes_in_with_a_token(hub, tmp_path):
     hub.add("closed/model", {"README.md": b"x"}, private=True, gated="manual", tokens=("hf_right",))
     download(hub, tmp_path, name="closed/model", file="README.md", token="hf_right")
+
+
+def test_the_official_client_asks_whether_it_may(hub):
+    hub.add("closed/model", {"README.md": b"x"}, gated="auto", tokens=("hf_right",))
+    api(hub, "hf_right").auth_check("closed/model")
+    with pytest.raises(errors.GatedRepoError):
+        api(hub, "hf_wrong").auth_check("closed/model")
+
+
+def test_a_stalled_body_ends_when_the_client_leaves(hub):
+    hub.faults = [Fault(route="cdn", cut_after=100, ending="stall")]
+    _, headers, _ = fetch(f"{hub.url}/{NAME}/resolve/main/phi-4-Q4_K_M.gguf")
+    parts = urllib.parse.urlsplit(headers["location"])
+    with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
+        connection.request("GET", f"{parts.path}?{parts.query}")
+        with connection.getresponse() as answer:
+            assert answer.read(100) == GGUF[:100]
+    assert hub.served["phi-4-Q4_K_M.gguf"] == 100
 
 
 def test_the_official_client_goes_on_after_a_body_that_is_too_short(hub, tmp_path):

@@ -5,7 +5,7 @@ import hashlib
 import huggingface_hub
 import pytest
 
-from phi4local.errors import DownloadError, RemoteNotFoundError, UnknownTagError
+from phi4local.errors import AccessDeniedError, DownloadError, RemoteNotFoundError, UnknownTagError
 from phi4local.store import http, sources
 from phi4local.store.references import parse
 from tests.hubs import Fault
@@ -261,3 +261,31 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(hubs, registry):
         hub.faults = [Fault(status=503, times=2)]
     for name in ("hf.co/unsloth/phi-4-GGUF", "modelscope.cn/unsloth/phi-4-GGUF", "phi4:14b"):
         assert resolve(name).files
+
+
+@pytest.mark.parametrize("gated", ["auto", "manual"])
+def test_a_gated_model_is_refused_before_its_files_are_asked_for(huggingface, monkeypatch, gated):
+    huggingface.add("u/gated", FILES, gated=gated, tokens=("hf_right",))
+    with pytest.raises(AccessDeniedError) as caught:
+        resolve("hf.co/u/gated")
+    assert "https://huggingface.co/u/gated" in caught.value.hint
+    assert not any("/resolve/" in seen.path for seen in huggingface.requests)
+    monkeypatch.setenv("PHI4LOCAL_TRUST_ENDPOINT", "1")
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    assert resolve("hf.co/u/gated").quantization == "Q4_K_M"
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(AccessDeniedError):
+        resolve("hf.co/u/gated")
+
+
+def test_a_private_model_needs_its_token(huggingface, modelscope, monkeypatch):
+    for hub in (huggingface, modelscope):
+        hub.add("u/mine", FILES, private=True, tokens=("right",))
+    for name, variable in (("hf.co/u/mine", "HF_TOKEN"), ("modelscope.cn/u/mine", "MODELSCOPE_API_TOKEN")):
+        with pytest.raises(DownloadError) as caught:
+            resolve(name)
+        assert variable in caught.value.hint
+        monkeypatch.setenv("PHI4LOCAL_TRUST_ENDPOINT", "1")
+        monkeypatch.setenv(variable, "right")
+        assert resolve(name).files
+        monkeypatch.delenv("PHI4LOCAL_TRUST_ENDPOINT")
