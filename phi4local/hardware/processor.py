@@ -1,4 +1,4 @@
-"""What this machine has: cores and memory. Asked, never assumed."""
+"""Cores, instruction sets and what this process has used so far."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from phi4local.hardware.memory import memory_bytes
 
 
 @functools.cache
@@ -53,7 +55,7 @@ def describe() -> dict[str, str | int]:
     return {
         "processor": _processor_name() or platform.processor() or platform.machine(),
         "cores": usable_cores(),
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": memory_bytes(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
@@ -93,15 +95,40 @@ def _performance_cores_macos() -> int | None:
     return None
 
 
+def instruction_sets() -> frozenset[str]:
+    """Return the processor's extensions that matter to ggml, in its spelling; empty where unknown.
+
+    Example: a Zen 4 has `{"AVX2", "AVX512", …}`, a Graviton 3 `{"NEON", "DOTPROD", "MATMUL_INT8", "SVE"}`.
+    """
+    if sys.platform == "darwin":
+        return frozenset({"NEON", "DOTPROD"}) if os.uname().machine == "arm64" else frozenset()
+    words = {word for name in ("flags", "Features") for word in _cpuinfo(name).split()}
+    return frozenset(ours for ours, theirs in _INSTRUCTION_SETS.items() if theirs & words)
+
+
+_INSTRUCTION_SETS = {
+    "AVX2": {"avx2"},
+    "AVX512": {"avx512f"},
+    "AVX512_VNNI": {"avx512_vnni"},
+    "AVX512_BF16": {"avx512_bf16"},
+    "F16C": {"f16c"},
+    "FMA": {"fma"},
+    "NEON": {"asimd"},
+    "DOTPROD": {"asimddp"},
+    "MATMUL_INT8": {"i8mm"},
+    "SVE": {"sve"},
+}
+"""ggml's name of an instruction set, and Linux's names of what it needs."""
+
+
 def _processor_name() -> str:
+    return _cpuinfo("model name")
+
+
+def _cpuinfo(name: str) -> str:
+    """Return the first value of `name` in Linux's description of the processors, or an empty text."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(name):
                 return line.partition(":")[2].strip()
     return ""
-
-
-def _memory_bytes() -> int:
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 0

@@ -1,0 +1,130 @@
+"""Predicted tokens per second: how long the weights take through memory, and a prompt through the cores.
+
+A generated token reads every weight but the embedding once, so bandwidth limits it. A prompt reads them once
+for hundreds of tokens, so arithmetic limits it. Both predictions are ranges, because caches, clocks and other
+programs matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from phi4local.hardware import Gpu, Machine
+    from phi4local.planning.layers import DeviceMemory
+    from phi4local.planning.shape import ModelShape
+
+GPU_SHARE, GPU_SECONDS_PER_LAYER = 0.6, 50e-6
+"""Of a GPU's bandwidth, and what starting a layer's kernels takes: Q4_K_M of 14 and 1.3 billion weights on an
+H100 generated 145 and 700 tokens per second (benchmarks/results/engine-single-h100-*.json)."""
+CPU_SHARE = 1.1
+"""Of the measured bandwidth of main memory, which a plain loop reads a little slower than ggml: a Q4_K_M of
+1.3 billion weights generated 39 tokens per second where 25 GB/s were measured."""
+FASTEST_CORE = 16e9
+"""Bytes of 4-bit to 16-bit weights that one core multiplies a second, at most."""
+SLOW_TYPES = ("IQ1", "IQ2", "IQ3")
+SLOW_CORE = 4e9
+"""The same of the types that look their values up in tables."""
+CORE_FLOPS = {"AVX512_VNNI": 130e9, "AVX512": 90e9, "AVX2": 60e9, "MATMUL_INT8": 90e9, "DOTPROD": 60e9}
+"""Operations a second of one core in a prompt, for the first of these that it has."""
+OTHER_CORE_FLOPS = 15e9
+GPU_FLOPS_PER_BYTE = 20.0
+"""Of a GPU in a prompt, for each byte of bandwidth: 37,000 tokens of 1.3 billion weights on an H100."""
+SPREAD = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRange:
+    """Tokens per second. Example: `SpeedRange(4.1, 5.5, 6.9)`."""
+
+    low: float
+    expected: float
+    high: float
+
+    def to_text(self) -> str:
+        """Return the range for a table. Examples: "4.1-6.9", "31-52"."""
+        digits = 1 if self.high < 10 else 0
+        return f"{self.low:.{digits}f}-{self.high:.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """What to expect, in tokens per second.
+
+    Attributes:
+        generation: high with an empty context, low with a full one.
+        prompt: of a prompt of some hundred tokens.
+        roofline: the most that the bandwidth allows: weights read once for each token, nothing else.
+    """
+
+    generation: SpeedRange
+    prompt: SpeedRange
+    roofline: float
+
+
+def predict(model: ModelShape, machine: Machine, devices: tuple[DeviceMemory, ...]) -> Speeds | None:
+    """Predict speeds for a placement; `None` where the bandwidth of a device that is used is unknown.
+
+    Args:
+        model: the model.
+        machine: bandwidths and cores.
+        devices: from `layers.place`, main memory first.
+
+    Example: Phi-4 as Q4_K_M reads 8.77 GB a token: at most 10 tokens per second from 90 GB/s.
+    """
+    gpus = [(gpu, held) for gpu, held in zip(machine.gpus, devices[1:], strict=True) if held.weight_bytes]
+    bandwidths = [gpu.bandwidth for gpu, _held in gpus]
+    cpu_bytes = _read_on_cpu(model, devices[0])
+    if None in bandwidths or (cpu_bytes and machine.bandwidth is None):
+        return None
+    empty, ideal, prompt = 0.0, 0.0, 0.0
+    if cpu_bytes:
+        empty += _cpu_seconds(model, machine, cpu_bytes)
+        ideal += cpu_bytes / (machine.bandwidth or 1.0)
+        prompt += _flops(model, devices[0]) / (machine.cores * _core_flops(machine))
+    for gpu, held in gpus:
+        empty += _gpu_seconds(gpu, held)
+        ideal += held.weight_bytes / (gpu.bandwidth or 1.0)
+        prompt += _flops(model, held) / ((gpu.bandwidth or 1.0) * GPU_FLOPS_PER_BYTE)
+    full = empty + _kv_seconds(machine, devices)
+    middle = 1 / (empty + 0.1 * (full - empty))
+    return Speeds(
+        SpeedRange((1 - SPREAD) / full, middle, (1 + SPREAD) / empty),
+        SpeedRange(0.5 / prompt, 1 / prompt, 1.5 / prompt),
+        1 / ideal,
+    )
+
+
+def _read_on_cpu(model: ModelShape, held: DeviceMemory) -> int:
+    """Return the bytes that a token reads from main memory: of the embedding only one row."""
+    embedding = next((w.size_bytes for w in model.weights if w.name == "token_embd.weight"), 0)
+    everything = held.layers == model.layers and held.weight_bytes >= model.weight_bytes
+    return held.weight_bytes if everything and model.tied_embeddings else held.weight_bytes - embedding
+
+
+def _cpu_seconds(model: ModelShape, machine: Machine, read_bytes: int) -> float:
+    slow = sum(w.size_bytes for w in model.weights if w.type_name.startswith(SLOW_TYPES))
+    slow_share = slow / (model.weight_bytes or 1)
+    core = 1 / (slow_share / SLOW_CORE + (1 - slow_share) / FASTEST_CORE)
+    return read_bytes / min((machine.bandwidth or 1.0) * CPU_SHARE, machine.cores * core)
+
+
+def _gpu_seconds(gpu: Gpu, held: DeviceMemory) -> float:
+    return held.weight_bytes / ((gpu.bandwidth or 1.0) * GPU_SHARE) + held.layers * GPU_SECONDS_PER_LAYER
+
+
+def _kv_seconds(machine: Machine, devices: tuple[DeviceMemory, ...]) -> float:
+    speeds = [machine.bandwidth, *(gpu.bandwidth for gpu in machine.gpus)]
+    return sum(held.kv_bytes / speed for held, speed in zip(devices, speeds, strict=True) if speed)
+
+
+def _flops(model: ModelShape, held: DeviceMemory) -> float:
+    """Return the operations for one token of a prompt: two for each weight of the blocks there."""
+    block = sum(w.columns * w.rows for w in model.weights if w.layer is not None) / model.layers
+    return max(1.0, 2 * block * held.layers)
+
+
+def _core_flops(machine: Machine) -> float:
+    known = (flops for name, flops in CORE_FLOPS.items() if name in machine.instruction_sets)
+    return next(known, OTHER_CORE_FLOPS)
