@@ -28,6 +28,8 @@
     │   ├── RemoteNotFoundError         no such repository, revision or file at a server
     │   │   └── UnknownTagError         a tag that fits no file, or several
     │   ├── AccessDeniedError           a model that is not for everybody, or a wrong token
+    │   ├── FileChangedError            a file that is not the one on the server that was looked up
+    │   ├── DamagedFileError            bytes that arrived and are not the announced ones
     │   ├── OfflineError                a connection is needed and none may be made
     │   └── UnsafeNameError             a name, path or digest that could lead out of the store
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
@@ -73,7 +75,9 @@ from phi4local.errors.models import (
     AmbiguousNameError,
     CheckpointError,
     ConversionError,
+    DamagedFileError,
     DownloadError,
+    FileChangedError,
     GGUFError,
     InvalidReferenceError,
     MissingImatrixError,
@@ -101,12 +105,14 @@ __all__ = [
     "CheckpointError",
     "ContextTooLongError",
     "ConversionError",
+    "DamagedFileError",
     "DownloadError",
     "EngineBusyError",
     "EngineCrashedError",
     "EngineError",
     "EngineHungError",
     "EngineRestartError",
+    "FileChangedError",
     "FileFormatError",
     "FileWriteError",
     "GGUFError",

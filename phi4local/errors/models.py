@@ -143,6 +143,16 @@ class AccessDeniedError(DownloadError):
     """A model that is private, or only for people who asked for it; or a token that is not good."""
 
 
+class FileChangedError(DownloadError):
+    """A file that is another one on the server than when it was looked up."""
+
+    hint = "pull again: the list of files is read anew"
+
+
+class DamagedFileError(DownloadError):
+    """Bytes that arrived and are not the announced ones."""
+
+
 class OfflineError(DownloadError):
     """Something that would need a connection, while none may be made."""
 

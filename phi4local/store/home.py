@@ -12,8 +12,8 @@ from phi4local.errors import FileWriteError
 from phi4local.store.paths import safe_path
 
 HOME_HINT = "set PHI4LOCAL_HOME to a folder that can be written"
-STALE_SECONDS = 24 * 3600
-"""Nothing is written for a day without a pause; what is older was left by a process that was killed."""
+STALE_SECONDS = 30 * 24 * 3600
+"""A download that was interrupted is gone on with for so long; `phi4local rm --partial` clears it at once."""
 
 
 def home() -> Path:

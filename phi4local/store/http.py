@@ -6,6 +6,7 @@ decides by itself what a foreign host is told.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import email.utils
 import functools
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 4 * 2**20
 """Most that a listing, a manifest or a template may have."""
 MOST_REDIRECTS = 10
+READ_SECONDS, CONNECT_SECONDS = 30.0, 10.0
 TRIES, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 4, 0.5, 60.0
 _REDIRECTS = {301, 302, 303, 307, 308}
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
@@ -103,7 +105,7 @@ def get(
     while True:
         try:
             reply = _once(url, credentials, limit_bytes, headers or {})
-        except _LostConnectionError as error:
+        except LostConnectionError as error:
             reply, fault = None, DownloadError(f"cannot reach {origin_of(url)}: {error}")
         # A host that was redirected to has nothing to ask: only the origin gets a new token.
         asked = reply and reply.status == 401 and origin_of(reply.url) == credentials.origin
@@ -133,7 +135,7 @@ def get_json(url: str, *, credentials: Credentials, headers: Mapping[str, str] |
     return reply.json()
 
 
-class _LostConnectionError(Exception):
+class LostConnectionError(Exception):
     """A connection that failed, before or during an answer."""
 
 
@@ -159,21 +161,27 @@ def _body(response: Any, limit_bytes: int, url: str) -> bytes:  # noqa: ANN401
 
 
 @contextlib.contextmanager
-def send(url: str, credentials: Credentials, headers: Mapping[str, str]) -> Iterator[Any]:
-    """Ask once, without following a redirect; the body is read by the caller."""
+def send(
+    url: str, credentials: Credentials, headers: Mapping[str, str], *, read_seconds: float = READ_SECONDS
+) -> Iterator[Any]:
+    """Ask once, without following a redirect; the body is read by the caller.
+
+    A silence of `read_seconds` is a lost connection.
+    """
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever httpx it uses
 
     if is_offline():
         raise OfflineError(origin_of(url))
     sent = {"Accept-Encoding": "identity", **headers, **credentials.headers_for(url)}
+    timeout = httpx.Timeout(read_seconds, connect=CONNECT_SECONDS, pool=None)
     try:
         local = is_loopback(urllib.parse.urlsplit(url).netloc)
-        with no_logs(), _client(local).stream("GET", url, headers=sent) as response:
+        with no_logs(), _client(local).stream("GET", url, headers=sent, timeout=timeout) as response:
             yield response
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         line = re.sub(r"https?://\S+", lambda found: shown(found[0]), lines[0])
-        raise _LostConnectionError(line[:200]) from None
+        raise LostConnectionError(line[:200]) from None
 
 
 @functools.cache
@@ -181,9 +189,10 @@ def _client(local: bool) -> Any:  # noqa: ANN401, FBT001
     """Return the client; a proxy is never asked for an address of this machine."""
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever httpx it uses
 
-    timeout = httpx.Timeout(30.0, connect=10.0, pool=None)
     agent = {"User-Agent": f"phi4local/{importlib.metadata.version('phi4local')}"}
-    return httpx.Client(follow_redirects=False, timeout=timeout, headers=agent, trust_env=not local)
+    client = httpx.Client(follow_redirects=False, headers=agent, trust_env=not local)
+    atexit.register(client.close)
+    return client
 
 
 def is_offline() -> bool:
