@@ -51,8 +51,8 @@ class Ranges:
         """
         gaps, place = [], 0
         for begin, end in self._ranges:
-            if begin > place:
-                gaps.append((place, begin))
+            if min(begin, size) > place:
+                gaps.append((place, min(begin, size)))
             place = max(place, end)
         if place < size:
             gaps.append((place, size))

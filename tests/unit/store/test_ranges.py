@@ -1,5 +1,7 @@
 """Ranges against sets of bytes."""
 
+import itertools
+
 import hypothesis
 import hypothesis.strategies as st
 
@@ -16,7 +18,7 @@ def test_ranges_are_the_sets_that_they_stand_for(pairs, size):
         expected |= set(range(begin, end))
     kept = list(ranges)
     assert {byte for begin, end in kept for byte in range(begin, end)} == expected
-    assert all(before[1] < after[0] for before, after in zip(kept, kept[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(kept))
     assert ranges.total == len(expected)
     assert ranges.prefix == next(byte for byte in range(62) if byte not in expected)
     missing = {byte for begin, end in ranges.missing(size) for byte in range(begin, end)}
