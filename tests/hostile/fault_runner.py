@@ -68,13 +68,18 @@ class FaultRunner:
         watch: Iterable[Path] = (),
         fault: Fault | None = None,
         as_nobody: bool = False,
+        home: Path | None = None,
     ) -> Outcome:
-        """Run `phi4local ARGUMENTS…` in a new process, as nobody if asked for and if we are root."""
+        """Run `phi4local ARGUMENTS…` in a new process, as nobody if asked for and if we are root.
+
+        With `home`, phi4local keeps its files there.
+        """
         case = {
             "arguments": [str(argument) for argument in arguments],
             "watch": [str(folder) for folder in watch],
             "fault": asdict(fault) if fault else None,
             "as_nobody": as_nobody,
+            "home": str(home) if home else None,
             "scratch": str(self._scratch),
         }
         _pipe(self._process.stdin).write(json.dumps(case) + "\n")
@@ -126,6 +131,8 @@ def _run(case: dict[str, Any]) -> None:
     if case["as_nobody"] and os.geteuid() == 0:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+    if case["home"]:
+        os.environ["PHI4LOCAL_HOME"] = case["home"]
     from phi4local.cli import main
 
     code = 99
