@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from phi4local.errors import DownloadError, Phi4LocalError
-from phi4local.store import blobs, http, installed, manifests, publish, sources
+from phi4local.errors import Phi4LocalError
+from phi4local.store import download, http, installed, manifests, publish, sources
+from phi4local.store.download import DownloadSettings
 from phi4local.store.references import parse
 from tests.hostile.hostile_names import DIGESTS, GGUF, HARMLESS, MANIFESTS, PATHS, PREFIXED
 from tests.hubs import Fault, HuggingFaceHub, ModelScopeHub, OllamaRegistry
@@ -30,18 +31,20 @@ def sandbox(tmp_path, monkeypatch):
     assert all(home in path.resolve().parents for path in inside)
 
 
+IMPATIENT = DownloadSettings(tries=2, first_wait_seconds=0.01, longest_pause_seconds=0.1)
+
+
 def pull(name):
-    """Resolve, fetch small files whole, prove and publish: what `pull` does, without its downloader."""
+    """Resolve, fetch, prove and publish."""
     reference = parse(name)
     model = sources.resolve(reference)
     stored = []
     for file in model.files:
-        body = http.get(file.url, credentials=file.credentials).body
-        if len(body) != file.size_bytes or file.sha256 not in (None, hashlib.sha256(body).hexdigest()):
-            raise DownloadError("not what was announced")
-        digest = blobs.add(body)
+        digest = download.fetch(file, settings=IMPATIENT).sha256
         kind = (model.kinds or {}).get(file.path, "file")
-        stored.append(publish.StoredFile(path=file.path, digest=digest, size_bytes=len(body), kind=kind))
+        stored.append(
+            publish.StoredFile(path=file.path, digest=digest, size_bytes=file.size_bytes, kind=kind)
+        )
     if model.manifest is not None:
         return publish.publish_verbatim(reference.stored_as(), model.manifest)
     origin = manifests.Origin(source=str(reference), revision=model.revision)
@@ -175,7 +178,7 @@ def test_other_bytes_than_announced_are_refused(huggingface, modelscope, registr
     registry.add("library/phi4:14b", [("model", GGUF)])
     for hub, name in ((huggingface, "hf.co/u/r"), (modelscope, "modelscope.cn/u/r"), (registry, "phi4:14b")):
         for fault in (Fault(body=b"EVIL" + bytes(100)), Fault(body=b"short"), Fault(extra=b"more")):
-            fault.route = "cdn"
+            fault.route, fault.times = "cdn", 99
             hub.faults = [fault]
             refused(name)
 

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from phi4local.errors import AccessDeniedError, DownloadError, Phi4LocalError
-from phi4local.store import http, sources
+from phi4local.store import blobs, download, http, sources
+from phi4local.store.download import DownloadSettings
 from phi4local.store.references import parse
 from tests.hubs import Fault, HuggingFaceHub, ModelScopeHub, OllamaRegistry
 
@@ -18,6 +19,7 @@ SECRET = "hf_verysecret"
 
 @pytest.fixture(autouse=True)
 def _secrets(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("PHI4LOCAL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_TOKEN", SECRET)
     monkeypatch.setenv("MODELSCOPE_API_TOKEN", SECRET)
     monkeypatch.setenv("PHI4LOCAL_TRUST_ENDPOINT", "1")
@@ -26,6 +28,11 @@ def _secrets(monkeypatch, tmp_path, caplog):
     yield
     assert "secret" not in caplog.text
     assert "Signature" not in caplog.text
+    for path in tmp_path.rglob("*"):
+        assert "secret" not in path.name
+        if path.is_file():
+            assert b"secret" not in path.read_bytes()
+            assert b"Signature" not in path.read_bytes()
 
 
 def hub_of(kind, variable, monkeypatch):
@@ -70,14 +77,22 @@ def told(hub, server="hub"):
     return [value for value in seen if any(word in value for word in hidden)]
 
 
+IMPATIENT = DownloadSettings(tries=2, first_wait_seconds=0.01, longest_pause_seconds=0.1)
+
+
 def fetch(name):
-    file = sources.resolve(parse(name)).files[0]
-    return http.get(file.url, credentials=file.credentials)
+    """Return the bytes of a model that is pulled."""
+    return bring(sources.resolve(parse(name)).files[0])
+
+
+def bring(file):
+    fetched = download.fetch(file, settings=IMPATIENT)
+    return blobs.blob_path(fetched.sha256).read_bytes()
 
 
 def test_the_hub_gets_its_token_and_its_cdn_does_not(place):
     hub, name = place
-    assert fetch(name).body == GGUF
+    assert fetch(name) == GGUF
     assert told(hub)
     assert not told(hub, "cdn")
 
@@ -86,7 +101,7 @@ def test_an_endpoint_that_is_not_trusted_gets_none(place, monkeypatch):
     hub, name = place
     monkeypatch.delenv("PHI4LOCAL_TRUST_ENDPOINT")
     monkeypatch.delenv("PHI4LOCAL_REGISTRY_AUTH", raising=False)
-    assert fetch(name).body == GGUF
+    assert fetch(name) == GGUF
     assert not told(hub)
 
 
@@ -103,7 +118,7 @@ def test_a_redirect_of_the_file_takes_no_token_along(place, stranger):
     hub, name = place
     file = sources.resolve(parse(name)).files[0]
     hub.faults = [Fault(status=307, headers={"Location": f"{stranger.url}/u/r/resolve/main/{NAME}"})]
-    assert http.get(file.url, credentials=file.credentials).body == GGUF
+    assert bring(file) == GGUF
     assert not told(stranger)
 
 
@@ -207,8 +222,10 @@ def test_a_cdn_cannot_ask_for_a_new_token(registry):
     model = sources.resolve(parse("phi4:14b"))
     asked = len([seen for seen in registry.requests if seen.path == "/token"])
     challenge = {"WWW-Authenticate": f'Bearer realm="{registry.url}/token",service="x",scope="y"'}
-    registry.faults = [Fault(route="cdn", status=401, headers=challenge, times=9)]
+    registry.faults = [Fault(route="cdn", status=401, headers=challenge, times=99)]
     assert http.get(model.files[0].url, credentials=model.files[0].credentials).status == 401
+    with pytest.raises(DownloadError):
+        bring(model.files[0])
     assert len([seen for seen in registry.requests if seen.path == "/token"]) == asked
 
 

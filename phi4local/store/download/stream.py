@@ -69,7 +69,8 @@ def opened(file: RemoteFile, begin: int, end: int, settings: DownloadSettings) -
                 last = end if ranged else file.size_bytes
                 yield Part(_cut(_steady(response, settings), at, begin, last), ranged)
                 return
-            if status == 401 and not refreshed and file.credentials.refresh(found):
+            own = http.origin_of(here) == file.credentials.origin  # no other host may ask for a token
+            if status == 401 and own and not refreshed and file.credentials.refresh(found):
                 refreshed = True
                 continue
             if status not in _REDIRECTS or "location" not in found:

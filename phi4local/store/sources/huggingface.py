@@ -83,10 +83,9 @@ def endpoint_of(reference: Reference) -> tuple[str, Credentials]:
         endpoint = access.endpoint_from(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, "HF_ENDPOINT")
     token = None
     if access.is_trusted(endpoint, _ORIGINS):
-        import huggingface_hub
+        from huggingface_hub import constants, get_token
 
-        if not huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
-            token = huggingface_hub.get_token()
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     return endpoint, access.bearer(endpoint, access.checked_token(token, "HF_TOKEN") if token else None)
 
 

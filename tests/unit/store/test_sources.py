@@ -1,6 +1,9 @@
 """Names become files with sizes and digests, at each of the three hubs."""
 
 import hashlib
+import os
+import subprocess
+import sys
 
 import huggingface_hub
 import pytest
@@ -289,3 +292,15 @@ def test_a_private_model_needs_its_token(huggingface, modelscope, monkeypatch):
         monkeypatch.setenv(variable, "right")
         assert resolve(name).files
         monkeypatch.delenv("PHI4LOCAL_TRUST_ENDPOINT")
+
+
+def test_a_fresh_process_asks_for_the_saved_token_without_help():
+    code = (
+        "from phi4local.errors import OfflineError; from phi4local.store import references, sources\n"
+        "try: sources.resolve(references.parse('hf.co/u/r'))\n"
+        "except OfflineError as error: print(error)"
+    )
+    environment = {**os.environ, "PHI4LOCAL_OFFLINE": "1", "HF_TOKEN": "hf_secret"}
+    environment.pop("HF_ENDPOINT", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stdout.strip() == b"offline: https://huggingface.co is not asked"
