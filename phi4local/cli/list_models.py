@@ -17,6 +17,8 @@ def list_models(json: options.Json = False) -> None:
 
     Example: phi4local list --json
     """
+    from phi4local.store import installed
+
     here, others = _rows()
     if json:
         render.print_json(here + others)
@@ -31,6 +33,8 @@ def list_models(json: options.Json = False) -> None:
             ],
             right=("SIZE", "PARAMETERS"),
         )
+    for reason in installed.broken():
+        render.notice(f"note: {reason}")
     if others:
         render.table(
             "The rest of the family",

@@ -39,7 +39,7 @@ def verify(
     if seen.findings:
         raise StoreError(
             models_folder(),
-            f"{len(seen.findings)} of what is kept is damaged",
+            f"{len(seen.findings)} of {seen.files} files are damaged",
             hint="`phi4local rm` the models above and get them again; `phi4local prune` removes the rest",
         )
 

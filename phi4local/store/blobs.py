@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 4 * 2**20
 _READ_ONLY = 0o444
+_DAMAGED = "damaged"
 _RECORD_BYTES = 4 * 2**20
 
 
@@ -33,10 +34,14 @@ def blob_path(digest: str) -> Path:
 
 
 def is_here(digest: str, size_bytes: int) -> bool:
-    """Return whether a regular file of this size is under the digest's name; its bytes are not read."""
+    """Return whether a regular file of this size is under the digest's name; its bytes are not read.
+
+    A file that was once found to be damaged is not here, until it changes.
+    """
     path = blob_path(digest)
     try:
-        return path.is_file() and path.stat().st_size == size_bytes
+        whole = path.is_file() and path.stat().st_size == size_bytes
+        return whole and not is_known_to_be_damaged(digest)
     except OSError:
         return False
 
@@ -136,9 +141,17 @@ def remember_verified(*digests: str) -> None:
     record = _record()
     for digest in digests:
         record[digest] = identity(blob_path(digest))
-    kept = {digest: value for digest, value in record.items() if blob_path(digest).exists()}
-    with files.new_file(_record_path(), overwrite=True) as file:
-        file.write(json.dumps(kept, indent=0).encode())
+    _write_record(record)
+
+
+def remember_damaged(digest: str) -> None:
+    """Note that a blob has other bytes than its name says: it counts as absent, and is got again."""
+    _write_record(_record() | {digest: [_DAMAGED, identity(blob_path(digest))]})
+
+
+def is_known_to_be_damaged(digest: str) -> bool:
+    """Return whether this very file was hashed and found wrong."""
+    return _record().get(digest) == [_DAMAGED, identity(blob_path(digest))]
 
 
 def unverified(digests: Iterable[str]) -> list[str]:
@@ -154,6 +167,12 @@ def identity(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns]
+
+
+def _write_record(record: dict[str, Any]) -> None:
+    kept = {digest: value for digest, value in record.items() if blob_path(digest).exists()}
+    with files.new_file(_record_path(), overwrite=True) as file:
+        file.write(json.dumps(kept, indent=0).encode())
 
 
 def _record_path() -> Path:

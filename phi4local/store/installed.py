@@ -152,7 +152,7 @@ def of(manifest: StoredManifest) -> InstalledModel:
             raise StoreError(
                 blobs.blob_path(layer.digest),
                 links.missing_reason(layer.digest)
-                or f"a file of `{manifest.name}` is missing, or has another size",
+                or f"a file of `{manifest.name}` is {_state(layer.digest)}",
                 hint=f"get the model again, or remove it: `phi4local rm {manifest.name}`",
             )
     weights = manifest.of_kind("model")
@@ -190,6 +190,8 @@ def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambd
         except OSError as error:
             raise StoreError(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
         if found != digest:
+            with contextlib.suppress(FileWriteError):
+                blobs.remember_damaged(digest)
             raise StoreError(
                 path,
                 f"a file of `{model.reference}` is damaged: its SHA-256 is {found}",
@@ -207,6 +209,21 @@ def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambd
                 raise
             return blobs.blob_path(weights[0].digest)
     return model.path
+
+
+def _state(digest: str) -> str:
+    return "damaged" if blobs.is_known_to_be_damaged(digest) else "missing, or has another size"
+
+
+def broken() -> tuple[StoreError, ...]:
+    """Return, for every model that cannot be used, why; a damaged manifest is one, too."""
+    reasons: list[StoreError] = []
+    for manifest in manifests.all_manifests(damaged=reasons):
+        try:
+            of(manifest)
+        except StoreError as error:
+            reasons.append(error)
+    return tuple(reasons)
 
 
 def refuse_broken(text: str) -> None:

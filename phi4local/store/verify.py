@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phi4local.errors import FileWriteError
 from phi4local.store import blobs, links, manifests, remove, view
 
 if TYPE_CHECKING:
@@ -104,7 +106,11 @@ def _problem(digest: str, size_bytes: int, read: Callable[[int], None]) -> str |
         return links.missing_reason(digest) or "is missing"
     except OSError as error:
         return f"cannot be read: {(error.strerror or str(error)).lower()}"
-    return None if found == digest else f"has other bytes: their SHA-256 is {found}"
+    if found == digest:
+        return None
+    with contextlib.suppress(FileWriteError):
+        blobs.remember_damaged(digest)
+    return f"has other bytes: their SHA-256 is {found[:12]}…"
 
 
 def _problem_of_kind(path: Path, digest: str) -> str | None:

@@ -134,6 +134,12 @@ def test_a_file_that_changed_after_it_was_proved_is_not_opened():
     with pytest.raises(StoreError) as caught:
         resolve.ensure_gguf(resolve.find("phi-4"))
     assert "phi4local rm phi-4:Q4_K_M" in caught.value.hint
+    with pytest.raises(StoreError, match="damaged"):
+        resolve.find("phi-4")
+    assert len(installed.broken()) == 1
+    again = remember("phi-4")  # getting it again heals it
+    assert resolve.ensure_gguf(resolve.find("phi-4")) == again.path
+    assert installed.broken() == ()
 
 
 def test_two_folders_of_one_name_do_not_take_each_others_place(checkpoint, tmp_path, native_library):
