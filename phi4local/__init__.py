@@ -22,11 +22,19 @@ if TYPE_CHECKING:
 
     from phi4local.runtime.language_model import LanguageModel
     from phi4local.runtime.model import Model
-    from phi4local.runtime.open import Progress
     from phi4local.runtime.pipeline import TextGenerationPipeline
+    from phi4local.runtime.progress import Progress
     from phi4local.runtime.remote.model import RemoteModel
 
-__all__ = ["LoadSettings", "Message", "Phi4LocalError", "SamplingSettings", "load", "pipeline"]
+__all__ = [
+    "LoadSettings",
+    "Message",
+    "Phi4LocalError",
+    "SamplingSettings",
+    "load",
+    "pipeline",
+    "snapshot_download",
+]
 
 
 def load(
@@ -36,17 +44,20 @@ def load(
     adapters: Mapping[str, str | Path] | None = None,
     progress: Callable[[Progress], None] | None = None,
     api_key: str | None = None,
+    pull: bool = True,
 ) -> Model | RemoteModel:
     """Open a model; see `phi4local.runtime.language_model` for what it can do.
 
     Args:
-        model: a catalog name, a GGUF file, a checkpoint folder, or the address of a server with OpenAI's
-            interface (`http://127.0.0.1:8080`, with `#NAME` behind it where it has several models); `None`
-            for the default model.
+        model: a catalog name, a GGUF file, a checkpoint folder, a model on a hub
+            (`hf.co/unsloth/phi-4-GGUF:Q4_K_M`), or the address of a server with OpenAI's interface
+            (`http://127.0.0.1:8080`, with `#NAME` behind it where it has several models); `None` for the
+            default model.
         settings: how to load it; unset fields are decided by the model and the machine. Not for servers.
         adapters: LoRA adapters in GGUF form to load with it, by the names for `Model.adapted`.
-        progress: told while a checkpoint is converted and while the file is loaded.
+        progress: told while it is pulled or converted and while the file is loaded.
         api_key: for a server; unset, the variable PHI4LOCAL_API_KEY.
+        pull: fetch a model that is not on this machine; `False` raises `ModelNotInstalledError` instead.
 
     Example: `phi4local.load("phi4-nano", LoadSettings(context_tokens=1024))`.
 
@@ -54,9 +65,11 @@ def load(
         Phi4LocalError: see `phi4local.runtime.open.open_model` and `open_remote` in
             `phi4local.runtime.remote.model`.
     """
+    from phi4local.runtime.absent import agree
     from phi4local.runtime.load import load_model
 
-    return load_model(model, settings, adapters=adapters, progress=progress, api_key=api_key)
+    consent = agree if pull else None
+    return load_model(model, settings, adapters=adapters, progress=progress, api_key=api_key, consent=consent)
 
 
 def pipeline(
@@ -96,6 +109,36 @@ def pipeline(
     return make_pipeline(
         task, model, device_map=device_map, model_kwargs=model_kwargs, batch_size=batch_size, **options
     )
+
+
+def snapshot_download(
+    model: str,
+    *,
+    source: str | None = None,
+    revision: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> str:
+    """Fetch a repository, as far as it is needed here, and return its folder on this machine.
+
+    As the functions of the same name in `modelscope` and `huggingface_hub`: what is here already is not
+    fetched again, and what was interrupted goes on. Only what a model or data set consists of comes:
+    safetensors, GGUF, tokenizer, JSON and text files; never code or pickles.
+
+    Args:
+        model: `OWNER/NAME`, or any other name of `phi4local pull`; `NAME#COUNT` for the start of a data set.
+        source: `modelscope` or `huggingface`, where the owner does not tell.
+        revision: a branch, tag or commit; unset, the newest.
+        progress: told while bytes come.
+
+    Example: `snapshot_download("LLM-Research/phi-4")` → ".../models/files/modelscope.cn/LLM-Research/...".
+
+    Raises:
+        DownloadError: it is not there, or could not be fetched.
+        NotEnoughDiskError: found before the first byte.
+    """
+    from phi4local.runtime.snapshot import snapshot
+
+    return str(snapshot(model, source=source, revision=revision, progress=progress))
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

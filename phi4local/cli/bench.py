@@ -32,6 +32,7 @@ def bench(
     tensor_split: options.TensorSplit = None,
     main_gpu: options.MainGpu = None,
     rpc: options.Rpc = None,
+    yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Measure how fast a model reads and writes here.
@@ -43,7 +44,7 @@ def bench(
     workload = Workload(prompt_tokens=prompt_tokens, generated_tokens=generated_tokens, repeats=repeats)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
-    with open_here(model, loading) as opened:
+    with open_here(model, loading, yes=yes) as opened:
         reports = [measure(opened, workload)]
     if raw:
         reports.append(_measure_raw(opened, workload))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from phi4local.cli import options, render
+from phi4local.cli.progress import shown_progress
 
 
 def create(
@@ -26,10 +27,10 @@ def create(
     FROM takes a name, a GGUF file or a folder with a checkpoint. Example: phi4local create pip -f Modelfile
     """
     from phi4local.runtime import create
-    from phi4local.runtime.open import Progress
+    from phi4local.runtime.progress import Progress
 
     text, folder = _read(file)
-    with render.progress_bar() as show:
+    with shown_progress() as show:
         model = create.create(
             name,
             text,

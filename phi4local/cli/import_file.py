@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from phi4local.cli import options, render
+from phi4local.cli.progress import shown_progress
 
 
 def import_file(
@@ -24,9 +25,9 @@ def import_file(
     Example: phi4local import ~/Downloads/phi-4-Q4_K_M.gguf --name phi-4
     """
     from phi4local.runtime import take_in
-    from phi4local.runtime.open import Progress
+    from phi4local.runtime.progress import Progress
 
-    with render.progress_bar() as show:
+    with shown_progress() as show:
         model = take_in.import_file(
             file,
             name,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
+from phi4local.cli.consent import consent
 from phi4local.cli.options import adapter_scales
+from phi4local.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from phi4local.runtime.model import Model
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_with_progress(
-    name: str | None, settings: LoadSettings, adapters: list[str] | None = None
+    name: str | None, settings: LoadSettings, adapters: list[str] | None = None, *, yes: bool = False
 ) -> Model | RemoteModel:
     """Return a running model, with bars on a terminal's stderr and the model's notices below them.
 
@@ -22,19 +24,26 @@ def open_with_progress(
         name: of the model, as every command takes it.
         settings: how to load it.
         adapters: `FILE[:SCALE]` texts: LoRA adapters to load and to apply.
+        yes: pull a model that is not here without asking.
     """
     from phi4local.runtime.load import load_model
     from phi4local.runtime.model import Model
 
     scales = adapter_scales(adapters)
-    with render.progress_bar() as progress:
-        model = load_model(name, settings, adapters={path: path for path in scales}, progress=progress)
+    with shown_progress() as progress:
+        model = load_model(
+            name,
+            settings,
+            adapters={path: path for path in scales},
+            progress=progress,
+            consent=consent(progress, yes=yes),
+        )
     for line in model.notices:
         render.notice(f"note: {line}")
     return model.adapted(**scales) if scales and isinstance(model, Model) else model
 
 
-def open_here(name: str | None, settings: LoadSettings) -> Model:
+def open_here(name: str | None, settings: LoadSettings, *, yes: bool = False) -> Model:
     """Return a running model of this machine; for commands that look inside.
 
     Raises:
@@ -43,7 +52,7 @@ def open_here(name: str | None, settings: LoadSettings) -> Model:
     from phi4local.errors import InvalidSettingError
     from phi4local.runtime.model import Model
 
-    model = open_with_progress(name, settings)
+    model = open_with_progress(name, settings, yes=yes)
     if not isinstance(model, Model):
         raise InvalidSettingError(
             "model", "is on a server", hint="this command is for models on this machine"

@@ -141,6 +141,9 @@ MaxTokens = Annotated[
 System = Annotated[
     str | None, typer.Option("--system", help="Instruction before the conversation", show_default=False)
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Pull a model that is not here without asking", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -11,13 +10,9 @@ from typing import TYPE_CHECKING, Any
 from phi4local.cli.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from phi4local.runtime.open import Progress as OpeningProgress
     from phi4local.store.installed import InstalledModel
-
-_STAGES = {"converting": "Converting", "loading": "Loading", "pulling": "Downloading"}
-_STAGES |= {"verifying": "Verifying", "importing": "Importing", "making": "Making"}
 
 
 def size(size_bytes: float) -> str:
@@ -57,7 +52,12 @@ def dim_notice(text: str) -> None:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    on_stderr: bool = False,
 ) -> None:
     """Print a table on stdout; the columns in `right` hold numbers. Cells are never markup."""
     from rich import box
@@ -70,7 +70,7 @@ def table(
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(visible(cell)) for cell in row))
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=on_stderr)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width: never break a path
     console.print(drawn)
@@ -87,24 +87,3 @@ def installed(model: InstalledModel) -> dict[str, Any]:
         "id": model.manifest.sha256[:12],
         "path": str(model.path),
     }
-
-
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[OpeningProgress], None]]:
-    """Yield a function that shows progress on stderr; it shows nothing where stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _progress: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(progress: OpeningProgress) -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(_STAGES[progress.stage], total=progress.total)
-            bars.update(tasks[progress.stage], completed=progress.done, total=progress.total)
-
-        yield show

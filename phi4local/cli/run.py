@@ -43,6 +43,7 @@ def run(
     tensor_split: options.TensorSplit = None,
     main_gpu: options.MainGpu = None,
     rpc: options.Rpc = None,
+    yes: options.Yes = False,
     stats: Annotated[bool, typer.Option("--stats", help="Print tokens per second on stderr")] = False,
     json: options.Json = False,
 ) -> None:
@@ -58,7 +59,7 @@ def run(
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     messages = [Message("system", system)] if system else []
-    with _open(name, loading, adapter, many_words=len(words or []) > 2) as model:
+    with _open(name, loading, adapter, yes=yes, many_words=len(words or []) > 2) as model:
         generation = model.chat([*messages, Message("user", prompt)], sampling=chosen, max_tokens=max_tokens)
         with generation:
             if json:
@@ -70,12 +71,12 @@ def run(
 
 
 def _open(
-    name: str | None, loading: LoadSettings, adapters: list[str] | None, *, many_words: bool
+    name: str | None, loading: LoadSettings, adapters: list[str] | None, *, yes: bool, many_words: bool
 ) -> LanguageModel:
     from phi4local.errors import UnknownModelError
 
     try:
-        return open_with_progress(name, loading, adapters)
+        return open_with_progress(name, loading, adapters, yes=yes)
     except UnknownModelError as error:
         if many_words:
             error.hint = 'put the prompt in quotes: `phi4local run "…"`, or `phi4local run MODEL "…"`'

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from phi4local.cli import options, render
+from phi4local.cli.progress import shown_progress
 from phi4local.cli.text import visible
 
 PARTS = "Only this part"
@@ -37,7 +38,7 @@ def show(
     Example: phi4local show phi4-nano
     """
     from phi4local.runtime.inspect import describe, part_of
-    from phi4local.runtime.open import Progress
+    from phi4local.runtime.progress import Progress
 
     chosen = {
         "modelfile": modelfile,
@@ -47,7 +48,7 @@ def show(
         "license": license,
     }
     wanted = [name for name, is_wanted in chosen.items() if is_wanted]
-    with render.progress_bar() as progress:
+    with shown_progress() as progress:
         said = lambda done, total: progress(Progress("converting", done, total))  # noqa: E731
         if wanted:
             texts = [part_of(model, part, progress=said) for part in wanted]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phi4local.cli import options, render
+from phi4local.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from phi4local.store.verify import Verified
@@ -28,12 +29,12 @@ def verify(
     The exit code is 1 when something is wrong. Example: phi4local verify phi-4
     """
     from phi4local.errors import StoreError
-    from phi4local.runtime.open import Progress
+    from phi4local.runtime.progress import Progress
     from phi4local.store import kept, verify
     from phi4local.store.home import models_folder
 
     only = kept.manifest_of(model) if model else None
-    with render.progress_bar() as show:
+    with shown_progress() as show:
         seen = verify.verify(only, progress=lambda done, total: show(Progress("verifying", done, total)))
     _show(seen, json=json)
     if seen.findings:

@@ -29,7 +29,7 @@ MAX_HEADER_BYTES = 64 * 2**20
 
 _FIRST_READ_BYTES = 16 * 2**20
 _FIRST_REMOTE_BYTES = 6 * 2**20
-"""Phi-4's header has 4.4 MB."""
+"""Phi-4's header has 4.4 MB; of a small file less is read at first."""
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
@@ -147,7 +147,8 @@ def read_header_of(read: Callable[[int, int], bytes], path: Path, file_bytes: in
         begin, position = position, position + count
         return read(begin, count) if count > 0 else b""
 
-    return _read_growing(following, path, file_bytes, _FIRST_REMOTE_BYTES)
+    first_bytes = min(_FIRST_REMOTE_BYTES, max(2**18, file_bytes // 64))
+    return _read_growing(following, path, file_bytes, first_bytes)
 
 
 def _read_growing(following: Callable[[int], bytes], path: Path, file_bytes: int, first_bytes: int) -> Header:

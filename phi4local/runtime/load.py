@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phi4local.errors import InvalidSettingError
+from phi4local.runtime.names import is_link
 from phi4local.runtime.remote.address import is_address
 from phi4local.settings import LoadSettings
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from phi4local.runtime.absent import Consent
     from phi4local.runtime.model import Model
-    from phi4local.runtime.open import Progress
+    from phi4local.runtime.progress import Progress
     from phi4local.runtime.remote.model import RemoteModel
 
 
@@ -24,6 +26,7 @@ def load_model(
     adapters: Mapping[str, str | Path] | None = None,
     progress: Callable[[Progress], None] | None = None,
     api_key: str | None = None,
+    consent: Consent | None = None,
 ) -> Model | RemoteModel:
     """Return a model: see `phi4local.runtime.open.open_model` and `open_remote` in `remote.model`.
 
@@ -32,7 +35,7 @@ def load_model(
     Raises:
         InvalidSettingError: settings for a server, or a key for a file.
     """
-    if name is not None and is_address(name):
+    if name is not None and is_address(name) and not is_link(name):
         for setting, value in (settings or LoadSettings()).to_mapping().items():
             if value is not None:
                 raise InvalidSettingError(
@@ -47,4 +50,4 @@ def load_model(
         raise InvalidSettingError("api_key", "is for servers only", hint="leave it out")
     from phi4local.runtime.open import open_model
 
-    return open_model(name, settings, adapters=adapters, progress=progress)
+    return open_model(name, settings, adapters=adapters, progress=progress, consent=consent)

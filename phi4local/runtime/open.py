@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi4local import gguf
@@ -12,9 +11,11 @@ from phi4local.errors import ChatTemplateError, InvalidSettingError
 from phi4local.messages import Message
 from phi4local.prompts import choose_template
 from phi4local.runtime import resolve
+from phi4local.runtime.absent import find_or_pull
 from phi4local.runtime.defaults import defaults_of
 from phi4local.runtime.facts import adapter_files, file_facts
 from phi4local.runtime.model import Model
+from phi4local.runtime.progress import Progress
 from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:
@@ -24,19 +25,11 @@ if TYPE_CHECKING:
     from phi4local.catalog import Manifest
     from phi4local.gguf import Header
     from phi4local.prompts import ChatTemplate
+    from phi4local.runtime.absent import Consent
     from phi4local.runtime.facts import FileFacts
 
 
 _PROBE = (Message("system", "a"), Message("user", "b"), Message("assistant", "c"), Message("user", "d"))
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far opening is. `stage` is `pulling` or `converting` (bytes) or `loading` (per cent)."""
-
-    stage: str
-    done: int
-    total: int
 
 
 def open_model(
@@ -45,34 +38,34 @@ def open_model(
     *,
     adapters: Mapping[str, str | Path] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    consent: Consent | None = None,
 ) -> Model:
     """Return a running model.
 
     Args:
-        name: a catalog name, a GGUF file or a checkpoint folder; `None` for the default model.
+        name: a model here or on a server (`find_or_pull`); `None` for the default model.
         settings: how to load it; unset fields are decided by the model and the machine.
         adapters: LoRA adapters in GGUF form to load with it, by the names for `Model.adapted`.
-        progress: told while a checkpoint is converted and while the file is loaded.
+        progress: told while a model is pulled or converted and while the file is loaded.
+        consent: asked before a model that is not here is pulled; `None` refuses without asking a server.
 
     Example: `open_model("phi4-nano").chat([Message("user", "Hello")]).result().text`.
 
     Raises:
         UnknownModelError, ModelNotInstalledError: nothing to open.
         StoreError: an installed file is not what it was, or a setting of its Modelfile cannot be.
-        CheckpointError, ConversionError, FileWriteError: the conversion failed.
+        CheckpointError, ConversionError, FileWriteError, DownloadError: conversion or pull failed.
         GGUFError: the file is damaged or no Phi-4 model.
         EngineError: llama.cpp could not load it.
         InvalidSettingError: a device, buffer type or tensor that is not there.
         ChatTemplateError: the file's chat template is refused.
     """
     tell, settings = progress or (lambda _: None), settings or LoadSettings()
-    source = resolve.find(name or resolve.default_model())
+    source = find_or_pull(name or resolve.default_model(), consent, tell)
     # Starting the process and loading the library takes 0.1 s, which the conversion or validation hides.
     worker = EngineWorker(on_loading=lambda share: tell(Progress("loading", round(share * 100), 100)))
     try:
-        path = resolve.ensure_gguf(
-            source, progress=lambda done, total: tell(Progress("converting", done, total))
-        )
+        path = resolve.ensure_gguf(source, progress=lambda *share: tell(Progress("converting", *share)))
         file = file_facts(gguf.validate(path))
         defaults = defaults_of(source.installed, special_tokens=file.special_tokens())
         settings = settings.filled_from(defaults.loading)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from phi4local import catalog, convert
 from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownModelError
-from phi4local.runtime import conversion
+from phi4local.runtime import conversion, names
 from phi4local.runtime.remote.address import is_address
 from phi4local.store import installed
 
@@ -53,7 +53,7 @@ def names_a_model(word: str) -> bool:
     name = word.partition(":")[0]
     if is_address(word):
         return True
-    if name.lower() in catalog.model_names() or installed.named(word):
+    if name.lower() in catalog.model_names() or names.is_on_a_hub(word) or installed.named(word):
         return True
     return _looks_like_a_path(word) and os.path.exists(os.path.expanduser(word))  # noqa: PTH110, PTH111
 
@@ -88,10 +88,15 @@ def find(model: str) -> Source:
     raise UnknownModelError(model, catalog.near_names(model), known=catalog.model_names())
 
 
+def source_of(model: installed.InstalledModel) -> Source:
+    """Return what a model of the store stands for."""
+    return Source(name=model.name, installed=model, manifest=_member(model))
+
+
 def _from_store(model: str) -> Source | None:
     kept = [kept for kept in installed.named(model) if kept.kind == "gguf"]
     if kept:
-        return Source(name=kept[0].name, installed=kept[0], manifest=_member(kept[0]))
+        return source_of(kept[0])
     installed.refuse_broken(model)
     others = installed.named(model.rpartition(":")[0]) if ":" in model else ()
     if others:

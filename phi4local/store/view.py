@@ -6,6 +6,7 @@ llama.cpp finds the parts of a model by their names, transformers wants a folder
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -51,8 +52,10 @@ def refresh(manifest: StoredManifest) -> Path:
         FileWriteError: the operating system refused, or the disk knows no links, as FAT and exFAT.
     """
     folder, wanted = folder_of(manifest.name), real_names(manifest)
+    # Readers of checkpoints refuse links that leave the folder; llama.cpp, which reads models, follows them.
+    plain = {layer.digest for layer in manifest.of_kind("file")}
     for name, digest in wanted.items():
-        _link(folder / safe_path(name), blobs.blob_path(digest))
+        _link(folder / safe_path(name), blobs.blob_path(digest), hard=digest in plain)
     _remove_others(folder, wanted)
     return folder
 
@@ -87,13 +90,13 @@ def _remove_others(folder: Path, wanted: Mapping[str, str]) -> None:
             path.unlink()
 
 
-def _link(path: Path, blob: Path) -> None:
-    if shows(path, blob):
+def _link(path: Path, blob: Path, *, hard: bool) -> None:
+    if shows(path, blob) and not (hard and path.is_symlink()):
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        _make_link(path, blob)
+        _make_link(path, blob, hard=hard)
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -106,8 +109,12 @@ def shows(path: Path, blob: Path) -> bool:
         return False
 
 
-def _make_link(path: Path, blob: Path) -> None:
-    """Link relative to the folder, so that the store can be moved."""
+def _make_link(path: Path, blob: Path, *, hard: bool) -> None:
+    """Link relative to the folder, so that the store can be moved; a hard link where that is wanted."""
+    if hard:
+        with contextlib.suppress(OSError):  # another disk, or a file that belongs to somebody else
+            os.link(blob.resolve(), path)
+            return
     try:
         path.symlink_to(os.path.relpath(blob, path.parent))
     except OSError:  # Windows without developer mode

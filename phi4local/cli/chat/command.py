@@ -33,6 +33,7 @@ def chat(
     tensor_split: options.TensorSplit = None,
     main_gpu: options.MainGpu = None,
     rpc: options.Rpc = None,
+    yes: options.Yes = False,
 ) -> None:
     """Talk with a model.
 
@@ -44,7 +45,7 @@ def chat(
     chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
-    with open_with_progress(model, loading, adapter) as opened:
+    with open_with_progress(model, loading, adapter, yes=yes) as opened:
         _mention_real_model(model, opened)
         conversation = Conversation(opened, system=system, sampling=chosen, max_tokens=max_tokens)
         if sys.stdin.isatty():

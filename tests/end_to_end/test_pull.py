@@ -1,0 +1,432 @@
+"""Pulling and running models by every name, as real processes against real servers on loopback."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+
+import pytest
+
+from phi4local.convert import convert_checkpoint
+from tests.hubs import Fault, HuggingFaceHub, ModelScopeHub, OllamaRegistry
+
+ALWAYS = 10**9
+pytestmark = pytest.mark.usefixtures("native_library")
+
+QUESTION, ANSWER = "What is 3 plus 4?", "3 plus 4 is 7."
+GGUF_REPOSITORY = "unsloth/phi-4-GGUF"
+TEMPLATE = b"{{ .Prompt }}"
+
+
+@pytest.fixture(scope="module")
+def files(checkpoint, native_library, tmp_path_factory):
+    """Two quantizations of phi4-nano, called like Phi-4's."""
+    folder = tmp_path_factory.mktemp("served")
+    for quantization in ("Q4_K_M", "Q8_0"):
+        convert_checkpoint(checkpoint, folder / f"phi-4-{quantization}.gguf", quantization)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def huggingface(files):
+    with HuggingFaceHub() as hub:
+        hub.add(GGUF_REPOSITORY, {**files, "README.md": b"# Phi-4\n"})
+        hub.add("microsoft/phi-4-gguf", files)
+        yield hub
+
+
+@pytest.fixture
+def modelscope(files):
+    with ModelScopeHub() as hub:
+        hub.add(GGUF_REPOSITORY, files)
+        yield hub
+
+
+@pytest.fixture
+def registry(files):
+    with OllamaRegistry() as hub:
+        hub.add("library/phi4:14b", [("model", files["phi-4-Q8_0.gguf"]), ("template", TEMPLATE)])
+        yield hub
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def phi4local(run_cli, home):
+    """`phi4local([hub, …], "run", …)`: the command with these hubs and a home of its own."""
+
+    def run(hubs, *arguments, **env):
+        return run_cli(arguments, env={**addresses(hubs), "PHI4LOCAL_HOME": str(home), **env})
+
+    return run
+
+
+def addresses(hubs):
+    """Return the variables that lead to these hubs; the others lead nowhere."""
+    variables = {
+        "HF_ENDPOINT": HuggingFaceHub,
+        "MODELSCOPE_ENDPOINT": ModelScopeHub,
+        "PHI4LOCAL_REGISTRY": OllamaRegistry,
+    }
+    nowhere = "http://127.0.0.1:9"
+    return {
+        name: next((hub.url for hub in hubs if isinstance(hub, kind)), nowhere)
+        for name, kind in variables.items()
+    }
+
+
+# every name
+
+
+def test_run_pulls_from_modelscope_and_answers(phi4local, modelscope):
+    result = phi4local([modelscope], "run", f"modelscope.cn/{GGUF_REPOSITORY}", QUESTION, "--yes")
+    assert (result.returncode, result.stdout) == (0, ANSWER + "\n"), result.stderr
+    assert "modelscope.cn/unsloth/phi-4-GGUF" in result.stderr
+
+
+def test_run_pulls_from_hugging_face_and_answers(phi4local, huggingface, files):
+    name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    result = phi4local([huggingface], "run", name, QUESTION, "--yes")
+    assert (result.returncode, result.stdout) == (0, ANSWER + "\n"), result.stderr
+    assert huggingface.served["phi-4-Q8_0.gguf"] >= len(files["phi-4-Q8_0.gguf"])
+    asked = len(huggingface.requests)
+    again = phi4local([huggingface], "run", name.lower(), QUESTION)
+    assert again.stdout == ANSWER + "\n"
+    assert len(huggingface.requests) == asked
+
+
+def test_run_pulls_from_a_registry_and_answers(phi4local, registry):
+    result = phi4local([registry], "run", "phi4:14b", QUESTION, "--yes")
+    assert (result.returncode, result.stdout) == (0, ANSWER + "\n"), result.stderr
+
+
+def test_a_registry_is_found_by_its_address(phi4local, registry):
+    result = phi4local([], "run", f"{registry.url}/library/phi4:14b", QUESTION, "--yes")
+    assert (result.returncode, result.stdout) == (0, ANSWER + "\n"), result.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"https://huggingface.co/{GGUF_REPOSITORY}/blob/main/phi-4-Q8_0.gguf",
+        f"ollama run hf.co/{GGUF_REPOSITORY}:Q8_0",
+        "phi-4:Q8_0",
+    ],
+)
+def test_run_takes_what_people_paste(phi4local, huggingface, name):
+    result = phi4local([huggingface], "run", name, QUESTION, "--yes")
+    assert (result.returncode, result.stdout) == (0, ANSWER + "\n"), result.stderr
+
+
+def test_chat_and_show_take_names_on_servers(phi4local, huggingface, run_cli, home):
+    env = {**addresses([huggingface]), "PHI4LOCAL_HOME": str(home)}
+    name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    result = run_cli(["chat", name, "--yes"], input=QUESTION + "\n", env=env)
+    assert result.stdout == ANSWER + "\n", result.stderr
+    shown = json.loads(run_cli(["show", name, "--json"], env=env).stdout)
+    assert shown["layers"] == 8
+
+
+def test_without_consent_nothing_is_asked_and_nothing_pulled(phi4local, huggingface):
+    result = phi4local([huggingface], "run", f"hf.co/{GGUF_REPOSITORY}:Q8_0", QUESTION)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    error, hint = result.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert "--yes" in hint
+    assert f"phi4local pull hf.co/{GGUF_REPOSITORY}:Q8_0" in hint
+    assert huggingface.requests == []
+
+
+def test_a_program_pulls_what_it_loads(huggingface, home, tmp_path):
+    program = (
+        "import phi4local\n"
+        f"with phi4local.load('hf.co/{GGUF_REPOSITORY}:Q8_0') as model:\n"
+        f"    print(model.chat({QUESTION!r}).text)\n"
+    )
+    assert python(program, [huggingface], home, tmp_path) == ANSWER + "\n"
+
+
+def python(program, hubs, home, folder, **env):
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, **addresses(hubs), "PHI4LOCAL_HOME": str(home), **env},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# before the first byte
+
+
+def test_a_dry_run_shows_every_quantization_and_writes_nothing(phi4local, huggingface, home, files):
+    result = phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}", "--dry-run", "--json")
+    assert result.returncode == 0, result.stderr
+    plan = json.loads(result.stdout)
+    assert plan["quantization"] == "Q4_K_M"
+    assert {row["quantization"]: row["size_bytes"] for row in plan["quantizations"]} == {
+        "Q4_K_M": len(files["phi-4-Q4_K_M.gguf"]),
+        "Q8_0": len(files["phi-4-Q8_0.gguf"]),
+    }
+    assert [row["quantization"] for row in plan["quantizations"] if row["recommended"]] == ["Q4_K_M"]
+    assert plan["reason"]
+    assert not list(home.rglob("sha256-*"))
+
+
+def test_the_table_is_text_for_people(phi4local, huggingface):
+    result = phi4local([huggingface], "pull", "phi-4", "--dry-run")
+    assert re.search(r"Q4_K_M \(recommended\) +\d", result.stdout)
+    assert "16k" in result.stdout
+
+
+def test_what_is_no_phi4_is_refused_by_its_header(phi4local, huggingface, files, home):
+    data = files["phi-4-Q8_0.gguf"]
+    place = data.index(b"phi3", data.index(b"general.architecture"))
+    other = data[:place] + b"gpt2" + data[place + 4 :]
+    huggingface.add(GGUF_REPOSITORY, {"phi-4-Q8_0.gguf": other})
+    result = phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}:Q8_0")
+    assert result.returncode == 1
+    assert "gpt2" in result.stderr
+    assert huggingface.served["phi-4-Q8_0.gguf"] < len(other)
+    assert not list(home.rglob("sha256-*"))
+
+
+# what is kept
+
+
+def test_a_pulled_model_has_its_name_its_digest_and_its_origin(phi4local, huggingface, files):
+    result = phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}:Q8_0", "--json")
+    assert result.returncode == 0, result.stderr
+    pulled = json.loads(result.stdout)
+    assert pulled["name"] == f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    assert pulled["sha256"] == hashlib.sha256(files["phi-4-Q8_0.gguf"]).hexdigest()
+    listed = json.loads(phi4local([], "list", "--json").stdout)
+    assert any(row["path"] == pulled["path"] for row in listed)
+
+
+def test_the_same_file_under_another_name_is_not_fetched_again(phi4local, huggingface, modelscope, files):
+    first = phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}:Q8_0")
+    assert first.returncode == 0, first.stderr
+    second = phi4local([modelscope], "pull", f"modelscope.cn/{GGUF_REPOSITORY}:Q8_0")
+    assert second.returncode == 0, second.stderr
+    header = 6 * 2**20  # what may be read of it, to look at it
+    assert modelscope.served["phi-4-Q8_0.gguf"] <= min(header, len(files["phi-4-Q8_0.gguf"]))
+
+
+def test_update_all_pulls_what_changed(phi4local, huggingface, files):
+    name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    assert phi4local([huggingface], "pull", name).returncode == 0
+    same = phi4local([huggingface], "pull", "--update-all")
+    assert "up to date" in same.stderr, same.stderr
+    huggingface.add(GGUF_REPOSITORY, {"phi-4-Q8_0.gguf": files["phi-4-Q4_K_M.gguf"]})
+    changed = phi4local([huggingface], "pull", "--update-all", "--json")
+    assert json.loads(changed.stdout) == [{"name": name, "state": "updated"}]
+    shown = json.loads(phi4local([], "list", "--json").stdout)
+    assert [row["size_bytes"] for row in shown if row["name"].startswith("hf.co")] == [
+        len(files["phi-4-Q4_K_M.gguf"])
+    ]
+
+
+# offline
+
+
+GUARD = """
+import socket
+def refuse(self, address, *more):
+    if self.family != socket.AF_UNIX:
+        raise SystemExit(f"a socket to {address}")
+socket.socket.connect = socket.socket.connect_ex = refuse
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", f"hf.co/{GGUF_REPOSITORY}:Q8_0", QUESTION],
+        ["show", f"hf.co/{GGUF_REPOSITORY}:Q8_0", "--json"],
+        ["list"],
+        ["verify"],
+    ],
+)
+def test_what_is_installed_opens_no_socket(phi4local, huggingface, arguments, tmp_path):
+    assert phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}:Q8_0").returncode == 0
+    guard = tmp_path / "guard"
+    guard.mkdir()
+    (guard / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
+    result = phi4local([], *arguments, PYTHONPATH=str(guard))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("variable", ["PHI4LOCAL_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_pulls_nothing_and_says_so(phi4local, huggingface, variable):
+    result = phi4local([huggingface], "pull", "phi-4", **{variable: "1"})
+    assert result.returncode == 1
+    assert "offline" in result.stderr
+    assert huggingface.requests == []
+    again = phi4local([huggingface], "pull", "phi-4", "--offline")
+    assert (again.returncode, "offline" in again.stderr) == (1, True)
+
+
+def test_offline_an_installed_model_is_pulled_already(phi4local, huggingface):
+    name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    assert phi4local([huggingface], "pull", name).returncode == 0
+    asked = len(huggingface.requests)
+    result = phi4local([huggingface], "pull", name, "--offline")
+    assert result.returncode == 0, result.stderr
+    assert len(huggingface.requests) == asked
+
+
+# the announcement
+
+
+SNIPPET = """
+from {package} import snapshot_download
+import {transformers}
+
+model_dir = snapshot_download("LLM-Research/phi-4")
+pipeline = transformers.pipeline(
+    "text-generation",
+    model=model_dir,
+    model_kwargs={{"torch_dtype": "auto"}},
+    device_map="auto",
+)
+messages = [
+    {{
+        "role": "system",
+        "content": "You are a medieval knight and must provide explanations to modern people.",
+    }},
+    {{"role": "user", "content": "How should I explain the Internet?"}},
+]
+outputs = pipeline(messages, max_new_tokens=128)
+print(outputs[0]["generated_text"][-1])
+"""
+
+
+def test_the_snippet_of_the_announcement_runs_with_other_import_lines(modelscope, checkpoint, home, tmp_path):
+    served = {path.name: path for path in checkpoint.iterdir() if path.suffix in (".json", ".safetensors")}
+    modelscope.add("LLM-Research/phi-4", served)
+    program = SNIPPET.format(package="phi4local", transformers="phi4local as transformers")
+    printed = python(program, [modelscope], home, tmp_path)
+    assert re.fullmatch(r"\{'role': 'assistant', 'content': .+\}\n", printed)
+
+
+# on a terminal
+
+
+@pytest.fixture
+def terminal(home):
+    pexpect = pytest.importorskip("pexpect")
+    started = []
+
+    def start(hubs, *arguments, columns=80):
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "phi4local", *arguments],
+            env={
+                **os.environ,
+                **addresses(hubs),
+                "PHI4LOCAL_HOME": str(home),
+                "TERM": "xterm-256color",
+            },
+            encoding="utf-8",
+            dimensions=(24, columns),
+            timeout=60,
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.close(force=True)
+
+
+def test_a_person_is_shown_the_choice_and_asked(terminal, huggingface):
+    import pexpect
+
+    run = terminal([huggingface], "run", f"hf.co/{GGUF_REPOSITORY}", QUESTION)
+    run.expect("recommended")
+    run.expect(r"\[Y/n\]")
+    run.sendline("")
+    run.expect(ANSWER)
+    run.expect(pexpect.EOF)
+    run.wait()
+    assert run.exitstatus == 0
+
+
+def test_a_person_who_says_no_gets_nothing(terminal, huggingface, home):
+    import pexpect
+
+    run = terminal([huggingface], "run", f"hf.co/{GGUF_REPOSITORY}:Q8_0", QUESTION)
+    run.expect(r"\[Y/n\]")
+    run.sendline("n")
+    run.expect(pexpect.EOF)
+    run.wait()
+    assert run.exitstatus == 130
+    assert not list(home.rglob("sha256-*"))
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_next_pull_does(terminal, huggingface, phi4local, files):
+    import pexpect
+
+    name, size = f"hf.co/{GGUF_REPOSITORY}:Q8_0", len(files["phi-4-Q8_0.gguf"])
+    stall = Fault(route="cdn", skip=1, cut_after=size // 2, ending="stall", times=ALWAYS)
+    huggingface.faults.append(stall)
+    pull = terminal([huggingface], "pull", name)
+    pull.expect(r"Downloading")
+    pull.expect(r"[45]\d %")
+    pull.sendintr()
+    pull.expect("the same command goes on from there")
+    pull.expect(pexpect.EOF)
+    pull.wait()
+    assert pull.exitstatus == 130
+    huggingface.faults.clear()
+    before = huggingface.served["phi-4-Q8_0.gguf"]
+    assert phi4local([huggingface], "pull", name).returncode == 0
+    assert huggingface.served["phi-4-Q8_0.gguf"] - before < size
+
+
+def test_progress_never_runs_backwards(terminal, huggingface, files):
+    """Connections end and begin again; what a person sees only grows."""
+    import pexpect
+
+    name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    resets = [Fault(route="cdn", skip=1, cut_after=2**20, ending="reset", times=6)]
+    huggingface.faults.extend(resets)
+    pull = terminal([huggingface], "pull", name)
+    pull.expect(pexpect.EOF)
+    pull.wait()
+    assert pull.exitstatus == 0
+    shown = [int(found) for found in re.findall(r"(\d+) %", pull.before)]
+    assert shown
+    assert shown == sorted(shown)
+
+
+def test_a_log_gets_a_line_every_few_seconds(phi4local, huggingface, files, home):
+    """The server sends a few bytes at a time."""
+    import subprocess
+
+    name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    assert phi4local([huggingface], "pull", name, "--dry-run").returncode == 0
+    header = len([seen for seen in huggingface.requests if seen.server == "cdn"])
+    huggingface.faults.append(Fault(route="cdn", skip=header, bytes_per_second=10_000, times=ALWAYS))
+    env = {**os.environ, **addresses([huggingface]), "PHI4LOCAL_HOME": str(home)}
+    command = [sys.executable, "-m", "phi4local", "pull", name]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as pull:
+        line = next((line for line in pull.stderr if line.startswith("downloading: ")), "")
+        pull.send_signal(signal.SIGINT)
+        rest = pull.stderr.read()
+        assert re.match(r"downloading: \d+ %, [\d.]+ of [\d.]+ MB, [\d.]+ [kM]?B/s, .+ left$", line)
+        assert "the same command goes on from there" in rest
+    assert pull.returncode == 130
