@@ -91,9 +91,9 @@ def _make(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process left."""
+    """Remove conversions that a killed process left; downloads stay, because they are gone on with."""
     oldest = time.time() - STALE_SECONDS
-    for left in folder.iterdir():
+    for left in folder.glob("convert-*"):
         with contextlib.suppress(OSError):
-            if left.stat().st_mtime < oldest:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if max(path.stat().st_mtime for path in (left, *left.iterdir())) < oldest:
+                shutil.rmtree(left)

@@ -139,12 +139,14 @@ def _wrong_views(chosen: list[StoredManifest]) -> Iterator[Finding]:
 
 def _unreadable_states() -> Iterator[Finding]:
     """Yield downloads that cannot be resumed because what is known of them is damaged."""
-    for path, _ in remove.unfinished():
-        if path.suffix == ".json" and path.is_file():
+    for unfinished, _ in remove.unfinished():
+        for path in sorted(unfinished.glob("*.json")):
             try:
                 json.loads(path.read_bytes()[: _STATE_BYTES + 1])
             except (ValueError, RecursionError):
-                yield Finding(path=path, problem="is no state of a download; `phi4local rm --partial`")
+                yield Finding(path=path, problem="is no record of a download; `phi4local rm --partial`")
+            except OSError:
+                continue  # the download ended at this moment
 
 
 def _path(error: StoreError) -> Path:

@@ -94,6 +94,18 @@ def test_partial_files_go_unless_somebody_writes_them(home):
     assert (home / "models" / "unfinished" / "convert-x" / "model.gguf").exists()
 
 
+def test_old_conversions_are_swept_and_old_downloads_stay(home):
+    for lock in ("convert-old", "convert-new", "sha256-" + "a" * 64):
+        folder = make_work_folder(lock)
+        (folder / "file").write_bytes(b"x")
+        if lock != "convert-new":
+            for path in (folder / "file", folder):
+                os.utime(path, (1, 1))
+    make_work_folder("another")
+    left = {path.name for path in (home / "models" / "unfinished").iterdir()}
+    assert left == {"convert-new", "sha256-" + "a" * 64, "another"}
+
+
 def test_a_name_without_a_tag_is_the_only_one_or_an_error(keep):
     keep("a:Q8_0")
     assert str(kept.name_of("A")) == "a:Q8_0"

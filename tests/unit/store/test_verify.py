@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from phi4local.store import installed, verify
+from phi4local.store.home import make_work_folder
 
 ONE, TWO = b"GGUF one" * 1000, b"GGUF two" * 1000
 
@@ -81,8 +82,9 @@ def turn_view(path, other):
 
 
 def spoil_state(path, _other):
-    path.with_name("sha256-" + "a" * 64 + ".partial").write_bytes(b"x")
-    path.with_name("sha256-" + "a" * 64 + ".partial.json").write_text('{"done": [1, ')
+    folder = make_work_folder("sha256-" + "a" * 64)
+    (folder / "file").write_bytes(b"x")
+    (folder / "state.json").write_text('{"written": [1, ')
 
 
 SPOILERS = [
