@@ -190,7 +190,11 @@ def _client(local: bool) -> Any:  # noqa: ANN401, FBT001
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever httpx it uses
 
     agent = {"User-Agent": f"phi4local/{importlib.metadata.version('phi4local')}"}
-    client = httpx.Client(follow_redirects=False, headers=agent, trust_env=not local)
+    try:
+        client = httpx.Client(follow_redirects=False, headers=agent, trust_env=not local)
+    except (ImportError, ValueError) as error:  # a SOCKS proxy, or no address at all
+        hint = "set HTTPS_PROXY to http://HOST:PORT, or unset it"
+        raise DownloadError("the proxy of the environment cannot be used", hint=hint) from error
     atexit.register(client.close)
     return client
 

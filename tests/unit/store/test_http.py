@@ -163,6 +163,19 @@ def test_a_proxy_is_not_asked_for_this_machine(hub, monkeypatch):
     assert get(hub).status == 200
 
 
+@pytest.mark.parametrize(
+    "proxy", ["socks5://me:secret@127.0.0.1:1", "ftp://me:secret@x", "http://127.0.0.1:1"]
+)
+def test_a_proxy_that_cannot_be_used_is_said(monkeypatch, proxy):
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy)
+    http._client.cache_clear()
+    with pytest.raises(DownloadError) as caught:
+        http.get("https://hf.example/x", credentials=Credentials("https://hf.example", SECRET))
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    http._client.cache_clear()
+
+
 @pytest.mark.parametrize("body", [b"<html>log in</html>", b"", b"[" * 100_000, b"\xff\xfe"])
 def test_what_is_no_json_is_an_error(hub, body):
     hub.faults = [Fault(body=body, route="api")]
