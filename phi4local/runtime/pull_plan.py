@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi4local import catalog
+from phi4local import catalog, hardware
 from phi4local.errors import UnknownModelError
+from phi4local.planning.shape import model_shape
 from phi4local.runtime import names, offers
-from phi4local.runtime.machine import this_machine
 from phi4local.runtime.progress import Progress
 from phi4local.runtime.remote_header import defects, remote_facts
 from phi4local.store import blobs, sources
@@ -160,8 +160,8 @@ def _files_of(offered: Sequence[Offer], quantization: str | None) -> tuple[Remot
 def _rated(offered: Sequence[Offer], facts: FileFacts | None) -> tuple[Choice, ...]:
     return offers.rate(
         {offer.quantization: offer.size_bytes for offer in offered},
-        offers.Shape.of(facts) if facts else None,
-        this_machine(),
+        model_shape(facts.header) if facts else None,
+        hardware.this_machine(measure=facts is not None),
         here=[offer.quantization for offer in offered if all(map(is_here, offer.files))],
     )
 

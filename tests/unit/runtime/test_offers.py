@@ -2,23 +2,38 @@
 
 import pytest
 
+from phi4local import catalog
+from phi4local.hardware import Gpu, Machine
 from phi4local.planning.kv_cache import kv_cache_bytes
-from phi4local.runtime.offers import Machine, Shape, rate, reason
+from phi4local.planning.shape import manifest_shape
+from phi4local.runtime.offers import rate, reason
 
 GB = 10**9
-PHI4 = Shape(
-    layers=40,
-    kv_heads=10,
-    head_length=128,
-    embedding_length=5120,
-    vocabulary_tokens=100_352,
-    context_tokens=16_384,
-)
 SIZES = {"Q8_0": int(15.6 * GB), "Q2_K": int(5.55 * GB), "Q4_K_M": int(9.05 * GB), "Q3_K_S": int(6.5 * GB)}
 
 
-def rows(memory_gb, gpu_gb=0.0, sizes=SIZES):
-    return rate(sizes, PHI4, Machine(memory_bytes=int(memory_gb * GB), gpu_bytes=int(gpu_gb * GB)))
+PHI4 = manifest_shape(catalog.find("phi-4"), "Q4_K_M")
+
+
+def machine(memory_gb, gpu_gb=0.0, bandwidth=None):
+    gpu = Gpu(
+        name="CUDA0",
+        description="a GPU",
+        back_end="CUDA",
+        total_bytes=int(gpu_gb * GB),
+        free_bytes=int(gpu_gb * GB),
+    )
+    return Machine(
+        memory_bytes=2 * int(memory_gb * GB),
+        available_bytes=int(memory_gb * GB),
+        cores=8,
+        gpus=(gpu,) if gpu_gb else (),
+        bandwidth=bandwidth,
+    )
+
+
+def rows(memory_gb, gpu_gb=0.0, bandwidth=None):
+    return rate(SIZES, PHI4, machine(memory_gb, gpu_gb, bandwidth))
 
 
 def recommended(found):
@@ -35,7 +50,7 @@ def recommended(found):
         (7, 0, "Q2_K", "CPU"),
         (2, 0, "Q2_K", "no"),
         (8, 24, "Q4_K_M", "GPU"),
-        (8, 6, "Q4_K_M", "CPU + GPU"),
+        (8, 6, "Q4_K_M", "partly"),
     ],
 )
 def test_the_best_that_fits_is_recommended(memory_gb, gpu_gb, quantization, fits):
@@ -51,7 +66,8 @@ def test_rows_are_sorted_by_size_and_grow_with_the_context():
             tokens: kv_cache_bytes(layers=40, kv_heads=10, head_length=128, context_tokens=tokens)
             for tokens in (4096, 16384)
         }
-        assert row.memory_bytes[16384] - row.memory_bytes[4096] == cache[16384] - cache[4096]
+        more = row.memory_bytes[16384] - row.memory_bytes[4096]
+        assert more == pytest.approx(cache[16384] - cache[4096], rel=0.01)
         assert row.memory_bytes[4096] > row.size_bytes + cache[4096]
 
 
@@ -64,5 +80,12 @@ def test_the_reason_says_what_decided(memory_gb, words):
 
 
 def test_without_a_header_nothing_is_claimed():
-    found = rate({"Q4_K_M": GB}, None, Machine(memory_bytes=GB))
+    found = rate({"Q4_K_M": GB}, None, machine(16))
     assert (found[0].fits, found[0].memory_bytes) == ("?", {})
+
+
+def test_the_speed_is_a_range_and_larger_files_are_slower():
+    ranges = [row.tokens_per_second for row in rows(32, bandwidth=50e9)]
+    assert all(0 < low < high for low, high in ranges)
+    assert ranges == sorted(ranges, reverse=True)
+    assert rows(32)[0].tokens_per_second is None
