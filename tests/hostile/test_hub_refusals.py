@@ -43,3 +43,23 @@ def test_words_of_a_server_that_repeats_a_token_do_not_show_it(monkeypatch):
     for words in ("Bearer hf_secret is wrong", "bad token hf_secret", "see https://x.test/?sig=secret"):
         reply = http.Reply(status=400, headers={}, body=words.encode(), url="https://hf.co/x")
         assert "secret" not in sources.refusals.said(reply)
+
+
+@pytest.mark.parametrize(
+    ("place", "case"),
+    [("huggingface", "no or private"), ("modelscope", "not there"), ("registry", "newer client")],
+)
+def test_the_command_line_says_it_in_two_lines(place, case, run_cli, tmp_path):
+    kind, variable, name, cases = PLACES[place]
+    fault, _, message, hint = cases[case]
+    with kind() as hub:
+        hub.faults = [fault]
+        environment = {variable: hub.url, "HF_TOKEN": "hf_secret", "PHI4LOCAL_HOME": str(tmp_path / "home")}
+        result = run_cli(["pull", name, "--yes"], env=environment)
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert (result.returncode, result.stdout) == (1, "")
+    assert [line.split(":")[0] for line in lines] == ["error", "hint"], result.stderr
+    assert message in lines[0]
+    assert hint in lines[1]
+    assert "secret" not in result.stderr
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file() and path.suffix != ".lock"]

@@ -210,13 +210,9 @@ def _bad(reference: Reference, problem: str) -> DownloadError:
 
 
 def _refusal(reply: Reply, reference: Reference) -> DownloadError:
-    words = said(reply).lower()
-    if reply.status == 400 and (
-        "shard" in words or "tag" in words or "quantization" in words or "gguf" in words
-    ):
-        hint = (
-            f"leave out `--source`, and give the quantization: {reference.host}/{reference.repository}:Q4_K_M"
-        )
-        return UnknownTagError(f"there is no `{reference}`; the server says: {said(reply)}", hint=hint)
+    what = str(reference.stored_as())  # as a person calls it: `phi4:14b`
+    if reply.status == 400 and re.search(r"shard|\btag\b|quantization|gguf", said(reply), re.IGNORECASE):
+        hint = f"leave out `--source`, and give the quantization, as in {reference.stored_as('Q4_K_M')}"
+        return UnknownTagError(f"there is no `{what}`; the server says: {said(reply)}", hint=hint)
     hint = "check the name; for a private model, set PHI4LOCAL_REGISTRY_AUTH to HOST=USER:PASSWORD"
-    return refusal(reply, str(reference), hint=hint)
+    return refusal(reply, what, hint=hint)

@@ -305,3 +305,9 @@ def test_a_fresh_process_asks_for_the_saved_token_without_help():
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
     assert b"offline" in done.stdout
     assert b"https://huggingface.co" in done.stdout
+
+
+def test_a_tag_that_a_registry_does_not_have_leads_to_a_near_name(registry):
+    with pytest.raises(RemoteNotFoundError, match="there is no `phi4:99b`") as caught:
+        resolve("phi4:99b")
+    assert "`phi4:14b`" in caught.value.hint
