@@ -1,13 +1,13 @@
 """How fast a file comes, beside `curl | sha256sum`, from nginx on this machine and over a slow link.
 
     python -m benchmarks.download --json benchmarks/results/download.json
-    sudo python -m benchmarks.download --link --json benchmarks/results/download-link.json
+    python -m benchmarks.download --link --megabytes 500 --json benchmarks/results/download-link.json
 
 Both sides end with the right SHA-256; ours has written the file to the disk, forced it there and named it,
 theirs has written nothing. `openssl dgst` is measured too, because it hashes faster than `sha256sum` on many
 machines. Each fetch is a new process; ours is timed without the start of Python, and its processor time is
-the whole process's. With `--link`, nginx is in a network namespace of its own, behind 50 MB/s and 30 ms
-there and back (netem); that needs root and iproute2, and touches no other connection of the machine.
+the whole process's. With `--link`, nginx is behind 50 MB/s and 30 ms there and back
+(benchmarks/slow_link.py).
 
 Needs nginx and curl.
 """
@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import pairs
+from benchmarks.slow_link import slow_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEGABYTE = 10**6
 LINK_BYTES_PER_SECOND, LINK_SECONDS = 50 * MEGABYTE, 0.030
-NAMESPACE, SERVER, CLIENT = "phi4local-link", "10.214.77.2", "10.214.77.1"
 BARS = {"loopback": 0.9, "link": 0.98}
 _CONFIGURATION = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log; user {user};
@@ -46,72 +46,41 @@ http {{
     access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    server {{ listen {address}:{port}; root {folder}/www; }}
+    server {{ listen 127.0.0.1:{port}; root {folder}/www; }}
 }}
 """
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, address: str, before: list[str]) -> Iterator[str]:
-    """Serve `folder/www` and yield the address.
-
-    Args:
-        folder: for everything that nginx writes.
-        address: to listen at.
-        before: words before the command, such as `ip netns exec …`.
-    """
+def nginx(folder: Path) -> Iterator[int]:
+    """Serve `folder/www` and yield the port; everything that nginx writes goes to `folder`."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") or "nginx"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     user = Path("/proc/self").owner() if os.name == "posix" else "nobody"
-    text = _CONFIGURATION.format(folder=folder, address=address, port=port, user=user)
+    text = _CONFIGURATION.format(folder=folder, port=port, user=user)
     (folder / "nginx.conf").write_text(text, encoding="utf-8")
-    command = [*before, program, "-c", str(folder / "nginx.conf"), "-p", str(folder)]
+    command = [program, "-c", str(folder / "nginx.conf"), "-p", str(folder)]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(address, port)
-        yield f"http://{address}:{port}"
+        _wait_for(port)
+        yield port
     finally:
         server.terminate()
         server.wait()
 
 
-def _wait_for(address: str, port: int) -> None:
+def _wait_for(port: int) -> None:
     for _ in range(200):
         with contextlib.suppress(OSError):
-            connection = http.client.HTTPConnection(address, port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("HEAD", "/")
             connection.getresponse()
             connection.close()
             return
         time.sleep(0.05)
     raise SystemExit("nginx does not answer")
-
-
-@contextlib.contextmanager
-def slow_link() -> Iterator[list[str]]:
-    """Make a network namespace behind a slow link; yield the words that run a command in it."""
-    inside = ["ip", "netns", "exec", NAMESPACE]
-    half = f"{LINK_SECONDS / 2 * 1000:.0f}ms"
-    rate = f"{LINK_BYTES_PER_SECOND * 8 // 10**6}mbit"
-    steps = [
-        f"ip netns add {NAMESPACE}",
-        f"ip link add p4client type veth peer name p4server netns {NAMESPACE}",
-        f"ip addr add {CLIENT}/24 dev p4client",
-        "ip link set p4client up",
-        f"ip -n {NAMESPACE} addr add {SERVER}/24 dev p4server",
-        f"ip -n {NAMESPACE} link set p4server up",
-        f"ip -n {NAMESPACE} link set lo up",
-        f"tc qdisc add dev p4client root netem delay {half} limit 20000",
-        f"tc -n {NAMESPACE} qdisc add dev p4server root netem delay {half} rate {rate} limit 20000",
-    ]
-    try:
-        for step in steps:
-            subprocess.run(step.split(), check=True)
-        yield inside
-    finally:
-        subprocess.run(["ip", "netns", "delete", NAMESPACE], check=False)
 
 
 def make_file(path: Path, size_bytes: int) -> str:
@@ -129,7 +98,7 @@ def make_file(path: Path, size_bytes: int) -> str:
 def fetch_once(url: str, sha256: str, size_bytes: int, connections: int) -> None:
     """Fetch the file into an empty store, and print seconds and processor seconds as JSON."""
     from phi4local.store.download import DownloadSettings, fetch
-    from phi4local.store.http import Credentials
+    from phi4local.store.http import Credentials, get
     from phi4local.store.remote import RemoteFile
 
     file = RemoteFile(
@@ -140,6 +109,8 @@ def fetch_once(url: str, sha256: str, size_bytes: int, connections: int) -> None
         credentials=Credentials(url),
         source=f"benchmark/{sha256}",
     )
+    # As a pull does: the server has been asked about the file, so the client is loaded.
+    get(url.rpartition("/")[0] + "/", credentials=file.credentials)
     started = time.perf_counter()
     fetch(file, settings=DownloadSettings(connections=connections))
     seconds = time.perf_counter() - started
@@ -203,7 +174,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--megabytes", type=int, default=1000, help="size of the file")
-    parser.add_argument("--link", action="store_true", help="over 50 MB/s and 30 ms; needs root")
+    parser.add_argument("--link", action="store_true", help="over 50 MB/s and 30 ms")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--folder", type=Path, help="for the file and the store; the usual temporary one")
     parser.add_argument("--pairs", type=int, default=pairs.FEWEST_PAIRS, help="fewest rounds")
@@ -226,9 +197,10 @@ def main() -> None:
         folder.chmod(0o755)
         (folder / "www").mkdir()
         sha256 = make_file(folder / "www" / "model.gguf", size_bytes)
-        before = stack.enter_context(slow_link()) if options.link else []
-        address = SERVER if options.link else "127.0.0.1"
-        url = stack.enter_context(nginx(folder, address, before)) + "/model.gguf"
+        port = stack.enter_context(nginx(folder))
+        if options.link:
+            port = stack.enter_context(slow_link(port, LINK_BYTES_PER_SECOND, LINK_SECONDS))
+        url = f"http://127.0.0.1:{port}/model.gguf"
         results = measure(url, sha256, size_bytes, options)
     link = {"bytes_per_second": LINK_BYTES_PER_SECOND, "round_trip_seconds": LINK_SECONDS}
     pairs.write(
