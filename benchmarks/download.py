@@ -23,6 +23,7 @@ import os
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -145,28 +146,31 @@ def theirs(url: str, sha256: str, hasher: str) -> tuple[float, float]:
     return seconds, used
 
 
-def measure(url: str, sha256: str, size_bytes: int, options: argparse.Namespace) -> list[pairs.Ratio]:
-    """Return our speed over that of each peer, of rounds in which all take turns to begin."""
+def measure(
+    url: str, sha256: str, size_bytes: int, options: argparse.Namespace
+) -> tuple[list[pairs.Ratio], dict[str, list[float]]]:
+    """Return our speed over that of each peer, and everybody's processor seconds per GB in each round."""
     bar = BARS["link" if options.link else "loopback"]
     peers = {"curl | sha256sum": "sha256sum", "curl | openssl dgst -sha256": "openssl dgst -sha256"}
     if options.link:
         peers.popitem()
     speeds = [pairs.Ratio(name, bar, "MB/s") for name in peers]
-    costs = [pairs.Ratio(f"processor seconds per GB, {name}", 0.0, "s/GB") for name in peers]
+    used: dict[str, list[float]] = {name: [] for name in ("phi4local", *peers)}
 
     def round_(number: int) -> None:
         sides = [None, *peers.values()]
         found = {}
         for hasher in sides if number % 2 else reversed(sides):
             found[hasher] = theirs(url, sha256, hasher) if hasher else ours(url, sha256, size_bytes, options)
-        for speed, cost, hasher in zip(speeds, costs, peers.values(), strict=True):
+        for speed, hasher in zip(speeds, peers.values(), strict=True):
             speed.add(*(size_bytes / MEGABYTE / found[side][0] for side in (None, hasher)))
-            cost.add(*(found[side][1] / size_bytes * 10**9 for side in (None, hasher)))
+        for name, hasher in zip(used, (None, *peers.values()), strict=True):
+            used[name].append(round(found[hasher][1] / size_bytes * 10**9, 3))
 
     pairs.run(speeds, round_, options)
-    for cost in costs:
-        print(cost.row())
-    return [*speeds, *costs]
+    for name, values in used.items():
+        print(f"{name:44} {statistics.median(values):10.2f} processor seconds per GB")
+    return speeds, used
 
 
 def _options() -> argparse.Namespace:
@@ -201,13 +205,14 @@ def main() -> None:
         if options.link:
             port = stack.enter_context(slow_link(port, LINK_BYTES_PER_SECOND, LINK_SECONDS))
         url = f"http://127.0.0.1:{port}/model.gguf"
-        results = measure(url, sha256, size_bytes, options)
+        results, used = measure(url, sha256, size_bytes, options)
     link = {"bytes_per_second": LINK_BYTES_PER_SECOND, "round_trip_seconds": LINK_SECONDS}
     pairs.write(
         options.json,
         results,
         command=" ".join(["python -m benchmarks.download", *sys.argv[1:]]),
         file_bytes=size_bytes,
+        processor_seconds_per_gb=used,
         connections=options.connections,
         link=link if options.link else "loopback",
         versions={name: _version(name) for name in ("nginx", "curl", "openssl")},

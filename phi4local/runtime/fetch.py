@@ -79,7 +79,7 @@ def _linked(file: RemoteFile, progress: Callable[[Progress], None]) -> bool:
 
 
 def _require_space(missing: Sequence[RemoteFile]) -> None:
-    needed = sum(file.size_bytes for file in missing)
+    needed = sum(file.size_bytes - download.recorded_bytes(file) for file in missing)
     needed += min(_SPARE_BYTES, needed // _SPARE_SHARE)
     folder = home.models_folder()
     free = shutil.disk_usage(folder).free

@@ -17,6 +17,7 @@ from phi4local.store import blobs, home, sources
 from phi4local.store.download import DownloadSettings, fetch
 from phi4local.store.download.fetch import work_name
 from phi4local.store.download.state import State
+from phi4local.store.locks import locked
 from phi4local.store.references import parse
 from tests.hubs.fixtures import huggingface, no_secrets  # noqa: F401
 
@@ -171,6 +172,26 @@ def served_by(hub, file):
 def test_what_is_recorded_is_not_fetched_again(hub, content):
     file, _ = half_way(hub, content)
     assert served_by(hub, file) == SIZE // 2
+
+
+def test_whoever_waits_for_another_process_sees_how_far_it_is(hub, content):
+    file, _ = half_way(hub, content)
+    told, looked = [], threading.Event()
+
+    def tell(report):
+        told.append(report)
+        looked.set()
+
+    with locked(work_name(file)):
+        thread = threading.Thread(target=fetch, args=(file,), kwargs={"progress": tell})
+        thread.start()
+        assert looked.wait(60)
+    thread.join()
+    assert told[0].done_bytes == SIZE // 2
+    assert "another process" in told[0].note
+    done = [report.done_bytes for report in told]
+    assert done == sorted(done)
+    assert done[-1] == SIZE
 
 
 def test_after_a_loss_of_power_only_synced_bytes_count(hub, content):

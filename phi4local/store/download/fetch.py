@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from phi4local import files
 from phi4local.errors import DamagedFileError
 from phi4local.store import blobs
 from phi4local.store.download.settings import DownloadSettings, Report
+from phi4local.store.download.state import RECORD, State
 from phi4local.store.download.transfer import Transfer
-from phi4local.store.home import make_work_folder
+from phi4local.store.home import make_work_folder, unfinished_folder
 from phi4local.store.locks import locked
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from phi4local.store.remote import RemoteFile
 
+_LOOK_SECONDS = 0.1
 _EMPTY = hashlib.sha256().hexdigest()
 
 
@@ -40,9 +43,10 @@ def fetch(
 ) -> Fetched:
     """Fetch a file into the blobs and return its digest; what an earlier try left is used.
 
-    Another process that fetches the same file is waited for, and what it brought is taken. A connection that
-    breaks, a server that is busy and a signature that expired are tried again. The file gets its name when
-    its digest is the announced one; if it is not, everything is fetched once more, in one stream.
+    Another process that fetches the same file is waited for, its progress is told, and what it brought is
+    taken. A connection that breaks, a server that is busy and a signature that expired are tried again. The
+    file gets its name when its digest is the announced one; if it is not, everything is fetched once more, in
+    one stream.
 
     Args:
         file: from a source's `resolve`.
@@ -56,13 +60,23 @@ def fetch(
         FileWriteError: the operating system refused; what came is kept.
     """
     settings = settings or DownloadSettings()
-    with locked(work_name(file), wait=False) as mine:
-        if mine:
-            return _fetch_locked(file, settings, progress)
-    note = "another process is downloading this; waiting for it"
-    progress(Report(file=file, done_bytes=0, reused_bytes=0, bytes_per_second=0, note=note))
-    with locked(work_name(file)):
-        return _fetch_locked(file, settings, progress)
+    seen_bytes = 0
+    while True:
+        with locked(work_name(file), wait=False) as mine:
+            if mine:
+                return _fetch_locked(file, settings, progress)
+        seen_bytes = max(seen_bytes, recorded_bytes(file))
+        note = "another process is downloading this; waiting for it"
+        progress(
+            Report(file=file, done_bytes=seen_bytes, reused_bytes=seen_bytes, bytes_per_second=0, note=note)
+        )
+        time.sleep(_LOOK_SECONDS)
+
+
+def recorded_bytes(file: RemoteFile) -> int:
+    """Return how much of a file an earlier process left, or the one that fetches it now has."""
+    record = State(unfinished_folder() / work_name(file) / RECORD, file)
+    return record.read(file.size_bytes).total
 
 
 def work_name(file: RemoteFile) -> str:

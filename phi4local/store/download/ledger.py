@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from phi4local.errors import DownloadError
 from phi4local.store.download.hashing import TrailingHash
 from phi4local.store.download.ranges import Ranges
-from phi4local.store.download.state import State
+from phi4local.store.download.state import RECORD, State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ class Ledger:
     def __init__(self, file: RemoteFile, folder: Path, settings: DownloadSettings) -> None:
         self._file, self._settings = file, settings
         self.partial = folder / "file"
-        self._state = State(folder / "ranges.json", file)
+        self._state = State(folder / RECORD, file)
         self._lock = threading.Lock()
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self.partial, flags, 0o644)

@@ -15,6 +15,8 @@ from phi4local.store.download.ranges import Ranges
 if TYPE_CHECKING:
     from phi4local.store.remote import RemoteFile
 
+RECORD = "ranges.json"
+"""Name of the record in the folder of an unfinished file."""
 _VERSION = 1
 _MOST_BYTES = 4 * 2**20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
