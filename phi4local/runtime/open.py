@@ -65,7 +65,8 @@ def open_model(
     # Starting the process and loading the library takes 0.1 s, which the conversion or validation hides.
     worker = EngineWorker(on_loading=lambda share: tell(Progress("loading", round(share * 100), 100)))
     try:
-        path = resolve.ensure_gguf(source, progress=lambda *share: tell(Progress("converting", *share)))
+        stage = "verifying" if source.installed else "converting"
+        path = resolve.ensure_gguf(source, progress=lambda *share: tell(Progress(stage, *share)))
         file = file_facts(gguf.validate(path))
         defaults = defaults_of(source.installed, special_tokens=file.special_tokens())
         settings = settings.filled_from(defaults.loading)

@@ -117,7 +117,8 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
 
     Args:
         source: from `find`.
-        progress: called with bytes done and bytes in all while converting.
+        progress: called with bytes done and bytes in all while converting, or while a file of the store is
+            proved again because it was touched.
 
     Raises:
         CheckpointError, ConversionError: the checkpoint cannot be converted.
@@ -125,7 +126,7 @@ def ensure_gguf(source: Source, *, progress: Callable[[int, int], None] | None =
         FileWriteError: the store cannot be written.
     """
     if source.installed is not None:
-        return installed.ready_path(source.installed)
+        return installed.ready_path(source.installed, progress=progress)
     if source.gguf is not None:
         return source.gguf
     if source.checkpoint is None:

@@ -173,42 +173,56 @@ def of(manifest: StoredManifest) -> InstalledModel:
     )
 
 
-def ready_path(model: InstalledModel, *, progress: Callable[[int], None] = lambda _count: None) -> Path:
+def ready_path(model: InstalledModel, *, progress: Callable[[int, int], None] | None = None) -> Path:
     """Return the path to open, after a look whether the files are what was proved when they came.
 
-    A file whose inode, size or time has changed since is hashed again.
+    A file whose inode, size or time has changed since is hashed again, and `progress` is told bytes done and
+    bytes in all.
 
     Raises:
         StoreError: it is not the same any more.
         FileWriteError: the names of a model in several parts are gone and cannot be made again.
     """
     changed = blobs.unverified([layer.digest for layer in model.manifest.layers])
+    total = sum(layer.size_bytes for layer in model.manifest.layers if layer.digest in changed)
+    done = 0
+
+    def read(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, total)
+
     for digest in changed:
-        path = blobs.blob_path(digest)
-        try:
-            found = blobs.hash_file(path, progress=progress)
-        except OSError as error:
-            raise StoreError(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
-        if found != digest:
-            with contextlib.suppress(FileWriteError):
-                blobs.remember_damaged(digest)
-            raise StoreError(
-                path,
-                f"a file of `{model.reference}` is damaged: its SHA-256 is {found}",
-                hint=f"remove the model with `phi4local rm {model.reference}` and get it again",
-            )
+        _prove(model, digest, read)
     if changed:
         with contextlib.suppress(FileWriteError):  # a read-only store is hashed every time
             blobs.remember_verified(*changed)
-    if not view.is_right(model.manifest):
-        try:
+    try:
+        if not view.is_right(model.manifest):
             view.refresh(model.manifest)
-        except FileWriteError:
-            weights = model.manifest.of_kind("model")
-            if len(weights) != 1:  # llama.cpp finds parts by their names only
-                raise
-            return blobs.blob_path(weights[0].digest)
+    except FileWriteError:
+        weights = model.manifest.of_kind("model")
+        if len(weights) != 1:  # llama.cpp finds parts by their names only
+            raise
+        return blobs.blob_path(weights[0].digest)
     return model.path
+
+
+def _prove(model: InstalledModel, digest: str, read: Callable[[int], None]) -> None:
+    path = blobs.blob_path(digest)
+    try:
+        found = blobs.hash_file(path, progress=read)
+    except OSError as error:
+        raise StoreError(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+    if found != digest:
+        with contextlib.suppress(FileWriteError):
+            blobs.remember_damaged(digest)
+        raise StoreError(
+            path,
+            f"a file of `{model.reference}` is damaged: its SHA-256 is {found}",
+            hint=f"remove the model with `phi4local rm {model.reference}` and get it again",
+        )
 
 
 def _state(digest: str) -> str:

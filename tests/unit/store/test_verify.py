@@ -128,6 +128,16 @@ def installed_manifest(name):
     return kept.manifest_of(name)
 
 
+def test_opening_a_touched_file_tells_how_far_the_proof_is(store):
+    (one,) = installed.named("one")
+    told = []
+    installed.ready_path(one, progress=lambda *share: told.append(share))
+    assert told == []
+    os.utime(store(ONE), (1, 1))
+    installed.ready_path(one, progress=lambda *share: told.append(share))
+    assert told == [(len(ONE), len(ONE))]
+
+
 def test_verifying_proves_a_touched_file_again(store):
     os.utime(store(ONE), (1, 1))
     verify.verify()
