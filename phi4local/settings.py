@@ -56,6 +56,8 @@ class LoadSettings(Settings):
         main_gpu: the GPU that takes everything when `split_mode` is "none"; counted from 0.
         rpc: `host:port` of ggml's RPC servers whose devices hold layers too. Nothing is encrypted or
             authenticated there: for a trusted network only.
+        force: load what the plan says won't fit.
+        require_gpu: refuse to compute on the CPU what was meant for a GPU.
 
     Example: `LoadSettings(context_tokens=4096, kv_type="q8_0")`.
 
@@ -81,6 +83,8 @@ class LoadSettings(Settings):
     tensor_split: tuple[float, ...] | None = None
     main_gpu: int | None = None
     rpc: tuple[str, ...] | None = None
+    force: bool | None = None
+    require_gpu: bool | None = None
 
     def __post_init__(self) -> None:
         require_whole("context_tokens", self.context_tokens, low=16, high=2**31 - 1)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from phi4local import hardware
 from phi4local.bench.report import Samples, SpeedReport
 from phi4local.bench.speed import SHORT_PROMPT_TOKENS, Workload, random_prompt
-from phi4local.engine.model import BATCH_TOKENS, LoadedModel, ModelFile
+from phi4local.engine.model import LoadedModel, ModelFile
 from phi4local.engine.worker.process import child_command, child_environment
 from phi4local.errors import EngineCrashedError
+from phi4local.planning.plan import BATCH_TOKENS
 from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from phi4local.cli import (
     disk_usage,
     import_file,
     list_models,
+    plan,
     pull,
     remove,
     run,
@@ -48,6 +49,8 @@ app.command("chat")(chat.chat)
 app.command("run")(run.run)
 app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
+app.command("plan")(plan.plan)
+app.command("recommend")(plan.recommend)
 app.command("list")(list_models.list_models)
 app.command("show")(show.show)
 app.command("create")(create.create)

@@ -107,6 +107,12 @@ Rpc = Annotated[
         rich_help_panel=OFFLOAD,
     ),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Load what the plan says won't fit", rich_help_panel=LOADING)
+]
+RequireGpu = Annotated[
+    bool, typer.Option("--require-gpu", help="Fail rather than compute on the CPU", rich_help_panel=LOADING)
+]
 Temperature = Annotated[
     float | None,
     typer.Option("--temperature", help="0 is exact, higher is more varied", rich_help_panel=SAMPLING),
@@ -152,6 +158,11 @@ def load_settings(
 ) -> LoadSettings:
     """Build the load settings of a command line."""
     return LoadSettings(context_tokens=context, gpu_layers=gpu_layers, kv_type=kv, threads=threads)
+
+
+def fit_settings(*, force: bool, require_gpu: bool) -> LoadSettings:
+    """Build the part of the load settings that says what to do when a model does not fit."""
+    return LoadSettings(force=force or None, require_gpu=require_gpu or None)
 
 
 def adapter_scales(adapters: list[str] | None) -> dict[str, float]:

@@ -36,6 +36,11 @@ def print_json(value: Any) -> None:  # noqa: ANN401
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def write(text: str) -> None:
+    """Write lines on stdout."""
+    sys.stdout.write(visible(text, keep_lines=True) + "\n")
+
+
 def notice(text: str) -> None:
     """Say one line on stderr."""
     sys.stderr.write(visible(text) + "\n")

@@ -36,6 +36,8 @@ def run(
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
     threads: options.Threads = None,
+    force: options.Force = False,
+    require_gpu: options.RequireGpu = False,
     adapter: options.Adapters = None,
     kv_offload: options.KvOffload = None,
     tensor_override: options.TensorOverrides = None,
@@ -58,6 +60,7 @@ def run(
     chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
+    loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     messages = [Message("system", system)] if system else []
     with _open(name, loading, adapter, yes=yes, many_words=len(words or []) > 2) as model:
         generation = model.chat([*messages, Message("user", prompt)], sampling=chosen, max_tokens=max_tokens)

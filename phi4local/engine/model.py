@@ -13,6 +13,7 @@ from phi4local.engine.pace import STEP_SECONDS
 from phi4local.errors import ContextTooLongError, EngineError, InvalidSettingError
 from phi4local.native import llama
 from phi4local.native.context import ContextShape, NativeContext
+from phi4local.planning.plan import BATCH_TOKENS, DEFAULT_CONTEXT_TOKENS, KEPT_SEQUENCES
 from phi4local.prompts import TokenSegment, break_up
 from phi4local.settings import LoadSettings
 
@@ -24,15 +25,9 @@ if TYPE_CHECKING:
     from phi4local.engine.events import Request
     from phi4local.prompts import Segment
 
-BATCH_TOKENS = 512
-"""Most tokens in one step; llama.cpp's own default, beyond which nothing gets faster."""
-KEPT_SEQUENCES = 8
-"""Finished sequences that can stay in the cache beside the live ones; each costs one row of logits."""
 QUEUE_LIMIT = 256
 LONGEST_TOKEN = 512
 """No token of the family has more characters (the longest of cl100k are 128 spaces)."""
-DEFAULT_CONTEXT_TOKENS = 4096
-"""A context that fits beside a 4-bit Phi-4 in 12 GB; 800 MiB of KV cache there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

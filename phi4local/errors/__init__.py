@@ -35,6 +35,8 @@
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
     ├── ContextTooLongError             a prompt that does not fit into the context
+    ├── NotEnoughMemoryError            a model that won't fit, found before anything was loaded
+    ├── GpuMissingError                 a GPU that was required and is not there, or has no room
     └── EngineError                     llama.cpp could not do what was asked
         ├── LibraryMissingError         llama-cpp-python is not installed or does not load
         ├── ModelLoadError              llama.cpp refused the file
@@ -63,10 +65,12 @@ from phi4local.errors.engine import (
     EngineError,
     EngineHungError,
     EngineRestartError,
+    GpuMissingError,
     LibraryMissingError,
     ModelFileChangedError,
     ModelLoadError,
     NonFiniteLogitsError,
+    NotEnoughMemoryError,
     RemoteError,
 )
 from phi4local.errors.models import (
@@ -116,6 +120,7 @@ __all__ = [
     "FileFormatError",
     "FileWriteError",
     "GGUFError",
+    "GpuMissingError",
     "InvalidReferenceError",
     "InvalidSettingError",
     "LibraryMissingError",
@@ -127,6 +132,7 @@ __all__ = [
     "NonFiniteLogitsError",
     "NonFiniteWeightError",
     "NotEnoughDiskError",
+    "NotEnoughMemoryError",
     "OfflineError",
     "OutputExistsError",
     "Phi4LocalError",

@@ -62,6 +62,27 @@ class ModelLoadError(EngineError):
         self.path = path
 
 
+class NotEnoughMemoryError(Phi4LocalError):
+    """A model that the plan says won't fit, found before anything was loaded."""
+
+    def __init__(self, device: str, *, needed_bytes: int, free_bytes: int, nearest: str) -> None:
+        place = "main memory" if device == "CPU" else device
+        super().__init__(
+            f"the model needs {needed_bytes / 1e9:.2f} GB of {place}, and {free_bytes / 1e9:.2f} GB are free",
+            hint=f"{nearest}; `--force` loads it anyway",
+        )
+        self.device = device
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+
+class GpuMissingError(Phi4LocalError):
+    """A GPU that was required, and is not there or has no room."""
+
+    def __init__(self, problem: str, *, hint: str) -> None:
+        super().__init__(f"a GPU is required, and {problem}", hint=hint)
+
+
 class EngineCrashedError(EngineError):
     """The worker process ended in the middle of the work."""
 

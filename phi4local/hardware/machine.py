@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from phi4local.hardware import bandwidth
 from phi4local.hardware.memory import available_bytes, memory_bytes
@@ -94,6 +96,8 @@ def this_machine(*, measure: bool = False) -> Machine:
 @functools.cache
 def _gpus() -> tuple[Gpu, ...]:
     """Ask for devices; none if llama.cpp is not there, or if asking ends or hangs the child process."""
+    if not _built_for_gpus():
+        return ()
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and program
             [sys.executable, "-c", _QUESTION], capture_output=True, timeout=_ASKING_SECONDS, check=True
@@ -102,3 +106,11 @@ def _gpus() -> tuple[Gpu, ...]:
     except (OSError, subprocess.SubprocessError, ValueError):
         return ()
     return tuple(Gpu(**gpu, bandwidth=bandwidth.of_gpu(gpu["description"])) for gpu in found)
+
+
+def _built_for_gpus() -> bool:
+    """Return whether llama-cpp-python brings a back end beside the CPU's; a look at names costs nothing."""
+    found = importlib.util.find_spec("llama_cpp")
+    folders = [Path(place) / "lib" for place in (found and found.submodule_search_locations) or ()]
+    names = {path.name.partition(".")[0] for folder in folders for path in folder.glob("*ggml-*")}
+    return any(not name.endswith(("ggml-base", "ggml-cpu")) and "ggml-cpu-" not in name for name in names)

@@ -77,7 +77,7 @@ def recommend(offers: Sequence[Offer], machine: Machine) -> Recommendation | Non
         return None
 
     def rank(offer: Offer) -> tuple[bool, bool, int, bool, float]:
-        enough = 8.6 if offer.short.verdict == "gpu" else 5.1
+        enough = 8.6 if offer.short.verdict == "gpu" else 5.3
         within = offer.bits_per_weight <= enough
         bits = offer.bits_per_weight if within else -offer.bits_per_weight
         good = offer.bits_per_weight >= FEWEST_BITS

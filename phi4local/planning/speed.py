@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 GPU_SHARE, GPU_SECONDS_PER_LAYER = 0.6, 50e-6
 """Of a GPU's bandwidth, and what starting a layer's kernels takes: Q4_K_M of 14 and 1.3 billion weights on an
 H100 generated 145 and 700 tokens per second (benchmarks/results/engine-single-h100-*.json)."""
-CPU_SHARE = 1.1
-"""Of the measured bandwidth of main memory, which a plain loop reads a little slower than ggml: a Q4_K_M of
-1.3 billion weights generated 39 tokens per second where 25 GB/s were measured."""
+CPU_SHARE = 0.8
+"""Of the measured bandwidth of main memory: 1.3 billion weights as Q4_K_M generated 39 tokens per second on
+two cores (benchmarks/results/engine-single.json) that read 34 GB/s."""
 FASTEST_CORE = 16e9
 """Bytes of 4-bit to 16-bit weights that one core multiplies a second, at most."""
 SLOW_TYPES = ("IQ1", "IQ2", "IQ3")
@@ -88,9 +88,9 @@ def predict(model: ModelShape, machine: Machine, devices: tuple[DeviceMemory, ..
         ideal += held.weight_bytes / (gpu.bandwidth or 1.0)
         prompt += _flops(model, held) / ((gpu.bandwidth or 1.0) * GPU_FLOPS_PER_BYTE)
     full = empty + _kv_seconds(machine, devices)
-    middle = 1 / (empty + 0.1 * (full - empty))
+    expected = min(1 / (empty + 0.1 * (full - empty)), 1 / ideal)
     return Speeds(
-        SpeedRange((1 - SPREAD) / full, middle, (1 + SPREAD) / empty),
+        SpeedRange((1 - SPREAD) / full, expected, max(expected, min((1 + SPREAD) / empty, 1 / ideal))),
         SpeedRange(0.5 / prompt, 1 / prompt, 1.5 / prompt),
         1 / ideal,
     )

@@ -16,6 +16,7 @@ from phi4local.runtime.defaults import defaults_of
 from phi4local.runtime.facts import adapter_files, file_facts
 from phi4local.runtime.model import Model
 from phi4local.runtime.progress import Progress
+from phi4local.runtime.settle import Settled, settle
 from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def open_model(
         StoreError: an installed file is not what it was, or a setting of its Modelfile cannot be.
         CheckpointError, ConversionError, FileWriteError, DownloadError: conversion or pull failed.
         GGUFError: the file is damaged or no Phi-4 model.
+        NotEnoughMemoryError, GpuMissingError: the plan says that it won't fit.
         EngineError: llama.cpp could not load it.
         InvalidSettingError: a device, buffer type or tensor that is not there.
         ChatTemplateError: the file's chat template is refused.
@@ -69,18 +71,22 @@ def open_model(
         path = resolve.ensure_gguf(source, progress=lambda *share: tell(Progress(stage, *share)))
         file = file_facts(gguf.validate(path))
         defaults = defaults_of(source.installed, special_tokens=file.special_tokens())
-        settings = settings.filled_from(defaults.loading)
-        _check_overrides(settings, file.header)
+        settled = _settled(file.header, settings.filled_from(defaults.loading))
         template, *notice = _template(file, source.manifest or file.manifest)
         loaded = file.model_file(adapter_files({**defaults.adapters, **(adapters or {})}, file.header))
-        facts = worker.load(loaded, settings)
+        facts = worker.load(loaded, settled.settings)
     except BaseException:
         worker.close()
         raise
-    notices = (*notice, *_template_notices(template), *_setting_notices(settings, facts.settings))
-    model = Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=notices)
+    said = (*notice, *_template_notices(template), *_setting_notices(settled, facts.settings))
+    model = Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=said)
     model.bring_along(defaults)
     return model
+
+
+def _settled(header: Header, settings: LoadSettings) -> Settled:
+    _check_overrides(settings, header)
+    return settle(header, settings)
 
 
 def _template(file: FileFacts, manifest: Manifest | None) -> tuple[ChatTemplate, *tuple[str, ...]]:
@@ -116,8 +122,10 @@ def _check_overrides(settings: LoadSettings, header: Header) -> None:
             )
 
 
-def _setting_notices(asked: LoadSettings, got: LoadSettings) -> Iterator[str]:
+def _setting_notices(settled: Settled, got: LoadSettings) -> Iterator[str]:
     """Say which wishes the model or the machine did not fulfil."""
+    asked = settled.asked
+    yield from settled.notices
     if asked.context_tokens is not None and asked.context_tokens != got.context_tokens:
         yield f"the context has {got.context_tokens:,} tokens, this model's own limit"
     if asked.rpc:

@@ -26,6 +26,8 @@ def chat(
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
     threads: options.Threads = None,
+    force: options.Force = False,
+    require_gpu: options.RequireGpu = False,
     adapter: options.Adapters = None,
     kv_offload: options.KvOffload = None,
     tensor_override: options.TensorOverrides = None,
@@ -45,6 +47,7 @@ def chat(
     chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
+    loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     with open_with_progress(model, loading, adapter, yes=yes) as opened:
         _mention_real_model(model, opened)
         conversation = Conversation(opened, system=system, sampling=chosen, max_tokens=max_tokens)

@@ -64,13 +64,11 @@ def _headline(model: Model | RemoteModel) -> str:
     if isinstance(model, RemoteModel):
         return f"{visible(model.name)} on {model.address}"
     settings = model.facts.settings
-    where = (
-        f"{settings.threads} threads"
-        if not settings.gpu_layers
-        else f"{settings.gpu_layers} layers on the GPU"
-    )
+    on_gpu, layers = settings.gpu_layers or 0, model.file.layers + 1
+    where = [f"{on_gpu} of {layers} layers on the GPU"] if on_gpu else []
+    where += [f"{settings.threads} threads"] if on_gpu < layers else []
     size = render.size(model.file.header.file_bytes)
-    return f"{model.name}, {size}, {model.context_tokens:,} tokens of context, {where}"
+    return f"{model.name}, {size}, {model.context_tokens:,} tokens of context, {', '.join(where)}"
 
 
 def _command(text: str, conversation: Conversation) -> None:

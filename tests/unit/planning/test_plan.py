@@ -147,10 +147,10 @@ def test_shared_memory_is_counted_once():
     assert planning.fit(shape("phi-4"), replace(machine, available_bytes=13 * GIB)).verdict == "gpu"
 
 
-def test_no_prediction_exceeds_the_roofline_by_more_than_its_spread():
+def test_no_prediction_exceeds_the_roofline():
     speeds = planning.fit(shape("phi-4"), LAPTOP).speeds
     assert speeds.roofline == pytest.approx(60 / 8.767, rel=0.01)  # 9.056 GB less 0.289 GB of embedding
-    assert speeds.generation.low < speeds.generation.expected < speeds.generation.high < 1.5 * speeds.roofline
+    assert speeds.generation.low < speeds.generation.expected <= speeds.generation.high <= speeds.roofline
 
 
 def test_no_bandwidth_no_prediction():
