@@ -125,7 +125,7 @@ def snapshot_download(
     safetensors, GGUF, tokenizer, JSON and text files; never code or pickles.
 
     Args:
-        model: `OWNER/NAME`, or any other name of `phi4local pull`; `NAME#COUNT` for the start of a data set.
+        model: `OWNER/NAME`, or any other name of `phi4local pull`.
         source: `modelscope` or `huggingface`, where the owner does not tell.
         revision: a branch, tag or commit; unset, the newest.
         progress: told while bytes come.

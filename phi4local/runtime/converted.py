@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phi4local import convert
 from phi4local.errors import ConversionError
 from phi4local.runtime import resolve
+from phi4local.runtime.conversion import converted
 from phi4local.runtime.fetch import fetch
 from phi4local.runtime.progress import Progress
-from phi4local.store import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,22 +32,12 @@ def pull_and_convert(
 
     Raises:
         ConversionError: the repository has GGUF files instead of a checkpoint.
-        DownloadError, CheckpointError, FileWriteError: see `fetch` and `resolve.ensure_gguf`.
+        DownloadError, CheckpointError, FileWriteError: see `fetch` and `conversion.converted`.
     """
     if plan.quantization is not None:
         raise ConversionError(
             f"`{plan.reference}` is a GGUF file already", hint="leave out `--convert`, or name a checkpoint"
         )
     folder = fetch(plan, progress=progress).path
-    member = convert.recognise(folder)
-    source = resolve.Source(
-        name=plan.reference.member or plan.reference.name,
-        checkpoint=folder,
-        quantization=quantization,
-        manifest=member,
-    )
-    resolve.ensure_gguf(source, progress=lambda done, total: progress(Progress("converting", done, total)))
-    made = installed.find(fingerprint=convert.fingerprint(folder), quantization=quantization)
-    if made is None:
-        raise ConversionError(f"`{plan.reference}` was converted, and is gone again")
-    return made
+    source = replace(resolve.find(str(folder)), quantization=quantization)
+    return converted(source, lambda done, total: progress(Progress("converting", done, total)))

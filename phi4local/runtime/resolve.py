@@ -11,7 +11,7 @@ from phi4local import catalog, convert
 from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownModelError
 from phi4local.runtime import conversion, names
 from phi4local.runtime.remote.address import is_address
-from phi4local.store import installed
+from phi4local.store import installed, view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,9 @@ def find(model: str) -> Source:
 
 
 def source_of(model: installed.InstalledModel) -> Source:
-    """Return what a model of the store stands for."""
+    """Return what a model of the store stands for; what was pulled as a folder is its checkpoint."""
+    if model.kind == "files":
+        return _from_folder(model.path)
     return Source(name=model.name, installed=model, manifest=_member(model))
 
 
@@ -139,9 +141,11 @@ def _from_folder(path: Path) -> Source:
     manifest = convert.recognise(path)
     if manifest is not None and manifest.folder and path.samefile(manifest.checkpoint_folder() or path):
         return _from_catalog(manifest, None)
-    name = path.resolve().name
+    pulled = view.name_of(path)
+    name = pulled.model if pulled else path.resolve().name
+    is_member = pulled is not None and manifest is not None and manifest.name == name.lower()
     return Source(
-        name=f"{name}-local" if name.lower() in catalog.model_names() else name,
+        name=f"{name}-local" if name.lower() in catalog.model_names() and not is_member else name,
         checkpoint=path,
         quantization=manifest.quantization if manifest else None,
         manifest=manifest,

@@ -11,9 +11,11 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from phi4local.errors import UnsafeNameError
 from phi4local.files import write_error
 from phi4local.store import blobs
 from phi4local.store.home import view_folder
+from phi4local.store.names import ModelName
 from phi4local.store.paths import safe_path
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phi4local.store.manifests import StoredManifest
-    from phi4local.store.names import ModelName
 
 _SHOWN = ("model", "adapter", "projector", "file")
 
@@ -29,6 +30,15 @@ _SHOWN = ("model", "adapter", "projector", "file")
 def folder_of(name: ModelName) -> Path:
     """Return the folder of a model's files, there or not."""
     return view_folder() / name.folder
+
+
+def name_of(folder: Path) -> ModelName | None:
+    """Return the model whose files a folder shows, or `None` for any other folder."""
+    try:
+        below = folder.resolve().relative_to(view_folder().resolve())
+        return ModelName.from_folder(below.as_posix()) if len(below.parts) == 4 else None
+    except (ValueError, OSError, UnsafeNameError):
+        return None
 
 
 def real_names(manifest: StoredManifest) -> dict[str, str]:

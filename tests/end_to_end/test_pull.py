@@ -243,30 +243,24 @@ def test_update_all_pulls_what_changed(phi4local, huggingface, files):
 
 
 GUARD = """
-import socket
+import os, socket
 def refuse(self, address, *more):
     if self.family != socket.AF_UNIX:
-        raise SystemExit(f"a socket to {address}")
+        os._exit(97)
 socket.socket.connect = socket.socket.connect_ex = refuse
 """
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["run", f"hf.co/{GGUF_REPOSITORY}:Q8_0", QUESTION],
-        ["show", f"hf.co/{GGUF_REPOSITORY}:Q8_0", "--json"],
-        ["list"],
-        ["verify"],
-    ],
-)
-def test_what_is_installed_opens_no_socket(phi4local, huggingface, arguments, tmp_path):
-    assert phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}:Q8_0").returncode == 0
-    guard = tmp_path / "guard"
-    guard.mkdir()
-    (guard / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
-    result = phi4local([], *arguments, PYTHONPATH=str(guard))
-    assert result.returncode == 0, result.stderr
+def test_what_is_installed_opens_no_socket(phi4local, huggingface, tmp_path):
+    name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
+    assert phi4local([huggingface], "pull", name).returncode == 0
+    (tmp_path / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
+    guarded = {"PYTHONPATH": str(tmp_path)}
+    refused = phi4local([huggingface], "pull", "phi-4", **guarded)
+    assert refused.returncode == 97
+    for arguments in (["run", name, QUESTION], ["show", name, "--json"], ["list"], ["verify"]):
+        result = phi4local([huggingface], *arguments, **guarded)
+        assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("variable", ["PHI4LOCAL_OFFLINE", "HF_HUB_OFFLINE"])
@@ -314,12 +308,36 @@ print(outputs[0]["generated_text"][-1])
 """
 
 
+def served(checkpoint):
+    """Return the files of a checkpoint's repository."""
+    return {path.name: path for path in checkpoint.iterdir() if path.suffix in (".json", ".safetensors")}
+
+
 def test_the_snippet_of_the_announcement_runs_with_other_import_lines(modelscope, checkpoint, home, tmp_path):
-    served = {path.name: path for path in checkpoint.iterdir() if path.suffix in (".json", ".safetensors")}
-    modelscope.add("LLM-Research/phi-4", served)
+    modelscope.add("LLM-Research/phi-4", served(checkpoint))
     program = SNIPPET.format(package="phi4local", transformers="phi4local as transformers")
     printed = python(program, [modelscope], home, tmp_path)
     assert re.fullmatch(r"\{'role': 'assistant', 'content': .+\}\n", printed)
+
+
+def test_a_checkpoint_is_pulled_and_converted(phi4local, huggingface, checkpoint):
+    huggingface.add("somebody/my-tune", served(checkpoint))
+    name = "hf.co/somebody/my-tune"
+    result = phi4local([huggingface], "pull", name, "--convert", "q4_k_m", "--json")
+    assert result.returncode == 0, result.stderr
+    pulled = json.loads(result.stdout)
+    assert (pulled["name"], pulled["quantization"]) == ("my-tune:Q4_K_M", "Q4_K_M")
+    asked = len(huggingface.requests)
+    answer = phi4local([huggingface], "run", "my-tune", QUESTION)
+    assert answer.stdout == ANSWER + "\n"
+    assert phi4local([huggingface], "run", name, QUESTION).stdout == ANSWER + "\n"
+    assert len(huggingface.requests) == asked
+
+
+def test_a_gguf_file_is_not_converted(phi4local, huggingface):
+    result = phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}", "--convert", "Q4_K_M")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("hint: ")
 
 
 # on a terminal
