@@ -85,7 +85,7 @@ def pipeline(
 
     Args:
         task: "text-generation".
-        model: a name, a GGUF file, a checkpoint folder, or an open model; "microsoft/phi-4" is `phi-4`.
+        model: as for `load`, or an open model; "microsoft/phi-4" is `phi-4`. What is not here is pulled.
         device_map: "auto" uses a GPU where there is one, "cpu" none, "cuda" and "mps" put everything on it.
         model_kwargs: `torch_dtype` (or `dtype`): "auto" takes the model's usual quantization, "float32",
             "bfloat16" and "float16" that of the name.

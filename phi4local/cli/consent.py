@@ -38,7 +38,7 @@ def tell(plan: PullPlan) -> None:
     """Say on stderr what is pulled, why, and what is wrong with it."""
     render.notice(summary(plan))
     if plan.reason:
-        render.notice(f"{plan.quantization} because {plan.reason}")
+        render.notice(f"why {plan.quantization}: {plan.reason}")
     for line in plan.notices:
         render.notice(f"note: {line}")
 

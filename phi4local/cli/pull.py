@@ -91,10 +91,9 @@ def _show_plan(plan: PullPlan, *, json: bool) -> None:
     if json:
         render.print_json(plan.to_mapping())
         return
-    consent.show_table(plan, on_stderr=False)
-    for line in plan.notices:
-        render.notice(f"note: {line}")
-    render.notice(consent.summary(plan))
+    if plan.choices:
+        consent.show_table(plan, on_stderr=False)
+    consent.tell(plan)
 
 
 def _ask_or_tell(plan: PullPlan, *, yes: bool) -> None:

@@ -9,6 +9,7 @@ from phi4local.errors import FileFormatError, ModelNotInstalledError, UnknownMod
 from phi4local.runtime import names, resolve
 from phi4local.runtime.fetch import PullPlan, PullSettings, fetch, plan_pull
 from phi4local.store import installed
+from phi4local.store.http import is_offline
 from phi4local.store.sources.quantizations import label
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ def find_or_pull(
         reference = names.remote_name(model)
         if reference is None:
             raise
-    here = installed_as(reference)
+    here, get = installed_as(reference), f"phi4local pull {model}"
     if here is not None:
         return resolve.source_of(here)
+    if is_offline():
+        raise ModelNotInstalledError(model, hint=f"offline; once there is a connection, `{get}` gets it")
     if consent is None:
-        raise ModelNotInstalledError(
-            model, hint=f"`phi4local pull {model}` gets it; `--yes` behind this command does, too"
-        )
+        raise ModelNotInstalledError(model, hint=f"`{get}` gets it; `--yes` behind this command does, too")
     plan = plan_pull(model, PullSettings(), progress=progress)
     consent(plan)
     return resolve.source_of(fetch(plan, progress=progress))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from phi4local import catalog
 from phi4local.errors import InvalidSettingError
 from phi4local.messages import as_messages
+from phi4local.runtime.absent import agree
 from phi4local.runtime.language_model import LanguageModel
 from phi4local.runtime.load import load_model
 from phi4local.settings import LoadSettings, SamplingSettings
@@ -201,7 +202,7 @@ def make_pipeline(
                 "model", "is open already", hint="say how to load it where it is loaded"
             )
         return TextGenerationPipeline(model, options)
-    return TextGenerationPipeline(load_model(_name_with(model, str(dtype)), settings), options)
+    return TextGenerationPipeline(load_model(_name_with(model, str(dtype)), settings, consent=agree), options)
 
 
 def _gpu_layers(device: Any) -> int | None:  # noqa: ANN401

@@ -162,5 +162,6 @@ def test_a_dtype_chooses_the_quantization(pipeline):
 
 def test_the_name_on_hugging_face_is_the_name_here(tmp_path, monkeypatch):
     monkeypatch.setenv("PHI4LOCAL_HOME", str(tmp_path))
+    monkeypatch.setenv("PHI4LOCAL_OFFLINE", "1")
     with pytest.raises(ModelNotInstalledError, match="`phi-4`"):
         phi4local.pipeline("text-generation", model="microsoft/phi-4")
