@@ -42,6 +42,7 @@ class ModelFile:
         short_context_tokens: with LongRoPE, the context up to which the short factors hold: 4,096 for
             Phi-4-mini. `None` without.
         adapters: LoRA adapters to load with it.
+        pre_tokenizer: llama.cpp's name of the way to cut text into pieces; `None` takes the file's.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class ModelFile:
     user_defined_tokens: tuple[str, ...] = ()
     short_context_tokens: int | None = None
     adapters: tuple[AdapterFile, ...] = ()
+    pre_tokenizer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,12 @@ class LoadedModel:
     ) -> None:
         started = time.perf_counter()
         settings = resolve(settings, file)
-        self.native = llama.NativeModel(file.path, placement=settings.placement(), progress=progress)
+        self.native = llama.NativeModel(
+            file.path,
+            placement=settings.placement(),
+            pre_tokenizer=file.pre_tokenizer,
+            progress=progress,
+        )
         self._settings = settings
         self.context_tokens = settings.context_tokens or 0
         self._short_context_tokens = file.short_context_tokens

@@ -109,6 +109,7 @@ class NativeModel:
     Args:
         path: a GGUF file that `phi4local.gguf.validate` accepted.
         placement: where its weights go; all on the CPU when left out.
+        pre_tokenizer: llama.cpp's name of the way to cut text into pieces; the file's when left out.
         progress: called with the loaded share, 0.0 to 1.0; returning False ends loading.
 
     Raises:
@@ -121,6 +122,7 @@ class NativeModel:
         path: Path,
         *,
         placement: Placement | None = None,
+        pre_tokenizer: str | None = None,
         progress: Callable[[float], bool] | None = None,
     ) -> None:
         from phi4local.native.placement import apply  # it asks this module for the library
@@ -128,6 +130,10 @@ class NativeModel:
         self._api = api = bindings()
         parameters = api.llama_model_default_params()
         placed = apply(parameters, placement or Placement(), most_devices=api.llama_max_devices())
+        if pre_tokenizer is not None:
+            overrides = _override(api, "tokenizer.ggml.pre", pre_tokenizer)
+            parameters.kv_overrides = overrides
+            placed.append(overrides)
         if progress is not None:
             parameters.progress_callback = api.llama_progress_callback(lambda share, _data: progress(share))
         self._parameters = (parameters, placed)  # keeps the callback and the lists alive
@@ -174,6 +180,15 @@ class NativeModel:
         if self.handle:
             self._api.llama_model_free(self.handle)
             self.handle = None
+
+
+def _override(api: Any, key: str, text: str) -> Any:  # noqa: ANN401 - a ctypes array
+    """Return the list that makes llama.cpp read `text` where the file's header says something else."""
+    overrides = (api.llama_model_kv_override * 2)()  # the second one, all zero, ends the list
+    overrides[0].tag = api.LLAMA_KV_OVERRIDE_TYPE_STR
+    overrides[0].key = key.encode()
+    overrides[0].value.val_str = text.encode()
+    return overrides
 
 
 def close_all(*parts: NativeModel | NativeContext | NativeSampler | None) -> None:

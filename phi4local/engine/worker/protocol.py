@@ -136,6 +136,7 @@ def file_to_json(file: ModelFile) -> dict[str, Any]:
         "layers": file.layers,
         "user_defined_tokens": list(file.user_defined_tokens),
         "short_context_tokens": file.short_context_tokens,
+        "pre_tokenizer": file.pre_tokenizer,
         "adapters": [[adapter.name, str(adapter.path), adapter.digest] for adapter in file.adapters],
     }
 
@@ -148,6 +149,7 @@ def file_from_json(data: dict[str, Any]) -> ModelFile:
         layers=data["layers"],
         user_defined_tokens=tuple(data["user_defined_tokens"]),
         short_context_tokens=data["short_context_tokens"],
+        pre_tokenizer=data["pre_tokenizer"],
         adapters=tuple(
             AdapterFile(name=name, path=Path(path), digest=digest) for name, path, digest in data["adapters"]
         ),

@@ -16,6 +16,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from phi4local.convert import convert_checkpoint
+from phi4local.gguf import validate
+from phi4local.native.llama import NativeModel
+from phi4local.runtime.facts import file_facts
 from tests.llama_tokenizer import llama_ids
 from tests.random_checkpoint import NANO, Size, write_random_checkpoint
 
@@ -92,6 +95,33 @@ def test_text(model, tokens):
         assert set(CUT_DIFFERENTLY) <= set(different)
         assert not set(TEXTS) & set(different)
         assert len(different) <= len(texts) / 20
+
+
+MARKS = [
+    "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है।",
+    "সমস্ত মানুষ স্বাধীনভাবে সমান মর্যাদা এবং অধিকার নিয়ে জন্মগ্রহণ করে।",
+    "மனிதப் பிறிவியினர் சகலரும் சுதந்திரமாகவே பிறக்கின்றனர்.",
+    "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ",
+    "يُولَدُ جَمِيعُ النَّاسِ أَحْرَارًا",
+    "e\u0301cole, ÉCOLE, Żółć, ΑΘΗΝΑ, МОСКВА, CAFÉ's",  # noqa: RUF001
+]
+"""Sentences in scripts with combining marks, and words with accents and other capitals."""
+
+
+@pytest.mark.parametrize("tokens", [10_000, pytest.param(200_000, marks=pytest.mark.full)])
+def test_text_in_the_engine(model, tokens):
+    """The engine loads a file of Phi-4-mini, whoever made it, so that marks stay with their letters."""
+    _, output, plain, _, _ = model
+    file = file_facts(validate(output)).model_file()
+    texts = [*MARKS, *corpus(plain, tokens)]
+    native = NativeModel(output, pre_tokenizer=file.pre_tokenizer)
+    try:
+        found = [native.tokenize(text, special=False) for text in texts]
+    finally:
+        native.close()
+    expected = [plain.encode(text, add_special_tokens=False).ids for text in texts]
+    different = [text for text, ours, theirs in zip(texts, found, expected, strict=True) if ours != theirs]
+    assert different == []
 
 
 def test_every_special_token(model):
