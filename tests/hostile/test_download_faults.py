@@ -101,9 +101,9 @@ def test_damage_is_said_with_both_digests(served):
 
 def test_what_came_before_an_error_is_not_fetched_again(served):
     hub, file, _ = served
-    hub.faults = [Fault(route="cdn", cut_after=40_000, skip=2, times=10**9)]
+    hub.faults = [Fault(route="cdn", cut_after=4_000, skip=2, times=10**9)]
     with pytest.raises(DownloadError):
-        fetch(file, settings=dataclasses.replace(IMPATIENT, tries=2, progress_bytes=10**9))
+        fetch(file, settings=dataclasses.replace(IMPATIENT, tries=3, progress_bytes=10**9))
     hub.faults = []
     before = sum(hub.served.values())
     told = []
@@ -111,6 +111,14 @@ def test_what_came_before_an_error_is_not_fetched_again(served):
     again = sum(hub.served.values()) - before
     assert told[0].reused_bytes > 100_000
     assert again < len(BYTES) - told[0].reused_bytes + 2000  # and the hub's own small answers
+
+
+def test_a_network_that_breaks_all_streams_at_once_is_no_worse_than_one_that_breaks_one(served):
+    hub, file, _ = served
+    hub.faults = [Fault(route="cdn", cut_after=0, ending="reset", skip=1, times=9)]
+    assert IMPATIENT.connections == 3
+    assert IMPATIENT.tries == 4
+    assert fetch(file, settings=IMPATIENT).sha256 == DIGEST
 
 
 def test_a_part_of_a_file_is_read_through_broken_connections(served):

@@ -22,7 +22,8 @@ class DownloadSettings:
         sync_seconds: how often the bytes are forced to the disk, for the case that the power goes.
         stall_seconds: a stream that brings less than `slow_bytes_per_second` for so long is replaced.
         slow_bytes_per_second: see there.
-        tries: attempts in a row without `progress_bytes` of new bytes, over all streams.
+        tries: attempts in a row of each stream while all together bring less than `progress_bytes`; with the
+            waits between them a minute without a network.
         progress_bytes: see there.
         first_wait_seconds: before the second attempt; it doubles with each one.
         longest_wait_seconds: of those; a server that asks for more gets up to `longest_pause_seconds`.

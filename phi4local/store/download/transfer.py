@@ -55,6 +55,7 @@ class Transfer:
         self._lock = threading.Lock()  # for everything below
         self._problem: Phi4LocalError | OSError | None = None
         self._failures = self._progress_bytes = 0
+        self._streams = 1
         self._note = ""
 
     @property
@@ -69,13 +70,13 @@ class Transfer:
             DownloadError: the server gave up, refuses, or sends something else.
             OSError: the operating system refused; what came is kept.
         """
-        missing = self._ledger.missing_bytes
-        streams = min(self._settings.connections, -(-missing // self._settings.part_bytes))
+        parts = -(-self._ledger.missing_bytes // self._settings.part_bytes)
+        self._streams = max(1, min(self._settings.connections, parts))
         threads = [
             threading.Thread(
                 target=self._work, args=(number,), name=f"phi4local-stream-{number}", daemon=True
             )
-            for number in range(streams)
+            for number in range(min(parts, self._streams))
         ]
         try:
             for thread in threads:
@@ -157,7 +158,8 @@ class Transfer:
         settings = self._settings
         with self._lock:
             self._failures += 1
-            failures = self._failures
+            # A network that is away breaks all streams at once: that is one failure, not several.
+            failures = -(-self._failures // (self._streams if self._ranged.is_set() else 1))
         if failures >= settings.tries:
             raise DownloadError(
                 f"`{self._file.path}` does not come: {error}",
