@@ -80,6 +80,32 @@ class LayerBytes:
         return cls(embedding, tuple(blocks), output)
 
 
+def rearranged_bytes(model: ModelShape, machine: Machine) -> int:
+    """Return the weights that a CPU keeps twice: in the file's pages, and rearranged for its kernels.
+
+    The pages are resident, but the system takes them back when it needs them; plans count weights once.
+
+    Example: of Phi-4 as Q4_K_M on a processor with AVX2 the Q4_K matrices but the embedding.
+
+    Source: ggml_repack_get_optimal_repack_type in ggml/src/ggml-cpu/repack.cpp of llama.cpp 0c1e57098.
+    """
+    types = {
+        kind for name, kinds in _REARRANGED.items() if name in machine.instruction_sets for kind in kinds
+    }
+    return sum(
+        weight.size_bytes
+        for weight in model.weights
+        if weight.type_name in types and weight.rows % 8 == 0 and weight.name != "token_embd.weight"
+    )
+
+
+_REARRANGED = {
+    "AVX2": ("Q4_0", "Q4_K", "IQ4_NL", "MXFP4"),
+    "AVX512": ("Q2_K",),
+    "DOTPROD": ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "MXFP4", "Q8_0"),
+}
+
+
 def place(
     model: ModelShape, weights: LayerBytes, contexts: tuple[Cells, ...], machine: Machine, gpu_layers: int
 ) -> tuple[DeviceMemory, ...]:

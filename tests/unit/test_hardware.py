@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from phi4local import hardware
+from phi4local.hardware import bandwidth
 
 
 def test_cores_are_at_least_one_and_no_more_than_the_system_has():
@@ -35,3 +37,44 @@ def test_the_description_is_ready_for_json():
     facts = hardware.describe()
     assert set(facts) == {"processor", "cores", "memory_bytes", "system", "python"}
     assert all(isinstance(value, str | int) for value in facts.values())
+
+
+def test_available_memory_is_some_and_no_more_than_there_is():
+    assert 0 < hardware.available_bytes() <= hardware.memory_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the other systems do not list them")
+def test_instruction_sets_are_those_that_the_system_lists():
+    words = Path("/proc/cpuinfo").read_text().split()
+    assert ("AVX2" in hardware.instruction_sets()) == ("avx2" in words)
+    assert ("NEON" in hardware.instruction_sets()) == ("asimd" in words)
+
+
+@pytest.mark.parametrize(
+    ("description", "figure"),
+    [
+        ("NVIDIA H100 80GB HBM3", 3350e9),
+        ("NVIDIA H100 PCIe", 2039e9),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 576e9),
+        ("Apple M4 Max", 546e9),
+        ("Somebody's GPU", None),
+    ],
+)
+def test_a_gpu_is_known_by_its_longest_name(description, figure):
+    assert bandwidth.of_gpu(description) == figure
+
+
+def test_bandwidth_is_measured_once_for_a_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("PHI4LOCAL_HOME", str(tmp_path))
+    assert bandwidth.cached() is None
+    found = bandwidth.measured()
+    assert found > 1e8
+    assert bandwidth.cached() == bandwidth.measured() == pytest.approx(found, abs=1)
+    next(tmp_path.glob("machines/*.json")).write_text("{")
+    assert bandwidth.cached() is None
+
+
+def test_a_machine_is_plain_numbers():
+    machine = hardware.this_machine()
+    assert machine.cores == hardware.usable_cores()
+    assert 0 < machine.available_bytes <= machine.memory_bytes
