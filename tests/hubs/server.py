@@ -294,8 +294,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         block = BLOCK_BYTES if fault.bytes_per_second is None else 1
         for first in range(0, end, block):
             part = body[first : min(first + block, end)]
-            self.connection.sendall(part)
-            if not self.server.hub.sent(reply, len(part)) and first + block < end:
+            # Counted first: a client that has the last byte may look at the counter at once.
+            lasts = self.server.hub.sent(reply, len(part))
+            try:
+                self.connection.sendall(part)
+            except ConnectionError:
+                self.server.hub.sent(reply, -len(part))
+                raise
+            if not lasts and first + block < end:
                 self._break("fin")
                 return
             if fault.bytes_per_second is not None and self._hung_up(len(part) / fault.bytes_per_second):
