@@ -8,6 +8,7 @@ the token's length.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -183,6 +184,11 @@ def _check_sentencepiece(header: Header, tokens: Sequence[str]) -> None:
         # llama.cpp looks the byte up while it tokenizes, and ends the process when nothing is there.
         if f"<0x{byte:02X}>" not in known:
             raise GGUFError(header.path, f"the vocabulary has no token `<0x{byte:02X}>`")
+    # They say which pieces are joined first; without them llama.cpp takes 0 for all, and joins others.
+    scores = require_type(header, f"{_PREFIX}scores", "[f32]", "[i32]")
+    for index, score in enumerate(scores if isinstance(scores, tuple) else ()):
+        if not math.isfinite(score):
+            raise GGUFError(header.path, f"`{_PREFIX}scores`, entry {index}, is {score}")
 
 
 def _check_token_ids(header: Header, tokens: int) -> None:

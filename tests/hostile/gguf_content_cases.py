@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tests.hostile.gguf_edits import (
     Edit,
     attributes,
@@ -179,6 +181,10 @@ CONTENT: dict[str, tuple[Edit, str]] = {
         lambda file: file.add_tensor("rope_factors_long.weight", 4),
         "`rope_factors_short.weight` is missing",
     ),
+    "rope-factors-short-one": (
+        lambda file: file.add_tensor("rope_factors_short.weight", 4),
+        "`rope_factors_long.weight` is missing",
+    ),
     "rope-factors-length": (
         lambda file: (
             file.add_tensor("rope_factors_long.weight", 3),
@@ -218,6 +224,12 @@ def _sentencepiece_token(index: int, text: bytes) -> Edit:
     return values(IDS + "tokens", STR, [*tokens[:index], text, *tokens[index + 1 :]])
 
 
+def _scores(index: int, wrong: float) -> Edit:
+    scores = [float(-place) for place in range(len(sentencepiece_vocabulary()[0]))]
+    scores[index] = wrong
+    return values(IDS + "scores", F32, scores)
+
+
 SENTENCEPIECE: dict[str, tuple[Edit, str]] = {
     "llama-byte-missing": (
         together(
@@ -229,6 +241,9 @@ SENTENCEPIECE: dict[str, tuple[Edit, str]] = {
     "llama-byte-negative": (_sentencepiece_token(3 + 0x41, b"<0x-1>"), "token `<0x-1>` has the type byte"),
     "llama-byte-lower-case": (_sentencepiece_token(3 + 0xAB, b"<0xab>"), "token `<0xab>` has the type byte"),
     "llama-byte-short": (_sentencepiece_token(3 + 0x41, b"A"), "token `A` has the type byte"),
+    "llama-scores-missing": (without(IDS + "scores"), "`tokenizer.ggml.scores` is missing"),
+    "llama-scores-nan": (_scores(7, math.nan), "`tokenizer.ggml.scores`, entry 7, is nan"),
+    "llama-scores-infinite": (_scores(0, -math.inf), "`tokenizer.ggml.scores`, entry 0, is -inf"),
     "llama-scores-shorter": (values(IDS + "scores", F32, [0.0]), "`tokenizer.ggml.scores` has 1 entries"),
 }
 
