@@ -19,6 +19,7 @@ from phi4local.convert.plan import (
     quantization_named,
 )
 from phi4local.convert.recognise import recognise
+from phi4local.convert.streamed import ShardStream, StreamedCheckpoint
 from phi4local.convert.typing_rules import TargetOptions
 from phi4local.planning.mixes import QUANTIZATIONS, TypeChoices
 
@@ -28,6 +29,8 @@ __all__ = [
     "ConversionPlan",
     "ConversionSummary",
     "PlannedTensor",
+    "ShardStream",
+    "StreamedCheckpoint",
     "TargetOptions",
     "TypeChoices",
     "convert_checkpoint",

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from phi4local.convert.safetensors import Shard, SourceTensor, read_shard
+from phi4local.convert.safetensors import Shard, SourceTensor, read_shard, read_streamed_shard
 from phi4local.convert.strict_json import read_object, shown
 from phi4local.errors import CheckpointError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phi4local.convert.sources import MergedTensor
+    from phi4local.convert.streamed import StreamedCheckpoint
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -54,8 +55,12 @@ class Checkpoint:
             raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
+def open_checkpoint(folder: Path, streamed: StreamedCheckpoint | None = None) -> Checkpoint:
     """Read the config and all headers of the checkpoint in `folder`.
+
+    Args:
+        folder: where the small files are, and the shards that do not arrive from elsewhere.
+        streamed: the shards that do.
 
     Example: `open_checkpoint(Path("models/phi4-nano"))` has 51 tensors in 2 shards.
 
@@ -63,9 +68,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: no checkpoint, or files that are missing, damaged or contradict each other.
         UnsupportedCheckpointError: a tensor type that cannot be converted.
     """
-    names, placed = _shard_names(folder)
+    names, placed = _shard_names(folder, _list(folder) | (streamed.names if streamed else set()))
     config = read_object(member(folder, "config.json"))
-    shards = tuple(read_shard(member(folder, name)) for name in names)
+    if streamed:
+        streamed.keep_only(names)
+    shards = tuple(_read_shard(member(folder, name), streamed) for name in names)
     tensors: dict[str, SourceTensor | MergedTensor] = {}
     for shard in shards:
         for tensor in shard.tensors:
@@ -106,9 +113,14 @@ def member(folder: Path, name: str) -> Path:
     return path
 
 
-def _shard_names(folder: Path) -> tuple[list[str], dict[str, str] | None]:
+def _read_shard(path: Path, streamed: StreamedCheckpoint | None) -> Shard:
+    if streamed and streamed.holds(path):
+        return read_streamed_shard(path, streamed.stream(path))
+    return read_shard(path)
+
+
+def _shard_names(folder: Path, present: set[str]) -> tuple[list[str], dict[str, str] | None]:
     """Return the shards' names, and where the index says that each tensor is."""
-    present = _list(folder)
     if "config.json" not in present:
         raise CheckpointError(folder, "is no checkpoint: config.json is missing")
     if INDEX in present and SINGLE in present:

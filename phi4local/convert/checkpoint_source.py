@@ -11,7 +11,8 @@ from phi4local.convert.checkpoint import open_checkpoint
 from phi4local.convert.merge import merge, merged_entries
 from phi4local.convert.metadata import general
 from phi4local.convert.model_source import ModelSource, NamedTensor
-from phi4local.convert.sources import match
+from phi4local.convert.sources import match, place
+from phi4local.convert.streamed import StreamedCheckpoint
 from phi4local.convert.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 
 
 def read_checkpoint(
-    folder: Path, *, name: str | None = None, adapters: Sequence[AdapterUse] = (), repair: bool = True
+    location: Path | StreamedCheckpoint,
+    *,
+    name: str | None = None,
+    adapters: Sequence[AdapterUse] = (),
+    repair: bool = True,
 ) -> ModelSource:
     """Read all headers and small files of a checkpoint.
 
     Args:
-        folder: with config.json, tokenizer.json and *.safetensors.
+        location: a folder with config.json, tokenizer.json and *.safetensors, or shards that arrive.
         name: what the output calls the model; by default the folder's name.
         adapters: LoRA adapters to merge, one after the other.
         repair: correct known defects of published checkpoints.
@@ -42,9 +47,15 @@ def read_checkpoint(
         UnsupportedCheckpointError: another architecture or kind of vocabulary.
         UnknownTensorError: a tensor too many, too few, or of another shape.
         AdapterError: a bad adapter, or one that was made for another model.
+        ConversionError: shards that arrive, and a tensor whose parts lie apart in them.
     """
-    checkpoint, architecture = _open(folder, adapters)
+    streamed = location if isinstance(location, StreamedCheckpoint) else None
+    folder = location.folder if isinstance(location, StreamedCheckpoint) else location
+    checkpoint, architecture = _open(open_checkpoint(folder, streamed), adapters)
     matched = match(architecture.tensors(), checkpoint)
+    if streamed:
+        for _, source in matched:
+            place(source)
     vocabulary = read_vocabulary(checkpoint, vocabulary_tokens=architecture.vocabulary_tokens)
     model = repairs.named(name or folder.resolve().name, architecture, vocabulary)
     if repair:
@@ -53,22 +64,23 @@ def read_checkpoint(
         path=folder,
         tensors=tuple(NamedTensor(tensor.name, tensor.shape, source) for tensor, source in matched),
         metadata=(*_metadata(model), *merged_entries(adapters)),
-        files=checkpoint.shards,
+        files=tuple(shard for shard in checkpoint.shards if not (streamed and streamed.holds(shard.path))),
         layers=architecture.layers,
         heads_per_kv_head=architecture.heads // architecture.kv_heads,
         tied_embeddings=architecture.tied_embeddings,
         repairs=model.repairs,
+        streamed=streamed,
     )
 
 
-def _open(folder: Path, adapters: Sequence[AdapterUse]) -> tuple[Checkpoint, Phi3]:
-    checkpoint = open_checkpoint(folder)
-    architecture = read_architecture(checkpoint.config, folder / "config.json", checkpoint.tensors)
+def _open(checkpoint: Checkpoint, adapters: Sequence[AdapterUse]) -> tuple[Checkpoint, Phi3]:
+    config = checkpoint.folder / "config.json"
+    architecture = read_architecture(checkpoint.config, config, checkpoint.tensors)
     if not adapters:
         return checkpoint, architecture
     merged = merge(checkpoint, architecture, adapters)
     # An adapter may bring an output matrix of its own to a model whose embedding was its output too.
-    return merged, read_architecture(merged.config, folder / "config.json", merged.tensors)
+    return merged, read_architecture(merged.config, config, merged.tensors)
 
 
 def _metadata(model: repairs.Model) -> tuple[MetadataEntry, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from phi4local.convert.merge import AdapterUse
     from phi4local.convert.pipeline import Pipeline, Stages, Target
     from phi4local.convert.quantizer import KernelUse
+    from phi4local.convert.streamed import StreamedCheckpoint
     from phi4local.convert.typing_rules import TargetOptions
 
     Progress = Callable[[int, int, str], None]
@@ -100,7 +101,10 @@ class ConversionOptions(TypedDict, total=False):
 
 
 def convert_checkpoint(
-    checkpoint: Path, output: Path, quantization: str, **options: Unpack[ConversionOptions]
+    checkpoint: Path | StreamedCheckpoint,
+    output: Path,
+    quantization: str,
+    **options: Unpack[ConversionOptions],
 ) -> ConversionSummary:
     """Make the GGUF file `output` from a safetensors folder, or from a GGUF file with more precision.
 
@@ -108,7 +112,8 @@ def convert_checkpoint(
     The bytes depend neither on the number of threads nor on the kernels.
 
     Args:
-        checkpoint: a folder with config.json, tokenizer.json and *.safetensors, or a GGUF file.
+        checkpoint: a folder with config.json, tokenizer.json and *.safetensors, a GGUF file, or shards that
+            are read while they arrive.
         output: the file to make.
         quantization: one of `QUANTIZATIONS`, in upper or lower case.
         options: see `ConversionOptions`.
@@ -130,7 +135,9 @@ def convert_checkpoint(
 
 
 def convert_to_several(
-    checkpoint: Path, outputs: Mapping[str, Path], **options: Unpack[ConversionOptions]
+    checkpoint: Path | StreamedCheckpoint,
+    outputs: Mapping[str, Path],
+    **options: Unpack[ConversionOptions],
 ) -> tuple[ConversionSummary, ...]:
     """Make several GGUF files, each in its quantization, while the weights are read once.
 

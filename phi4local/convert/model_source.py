@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from phi4local.convert.metadata import MetadataEntry
     from phi4local.convert.sources import Source
+    from phi4local.convert.streamed import StreamedCheckpoint
 
 
 class SourceFile(Protocol):
@@ -58,11 +59,12 @@ class ModelSource:
         path: the checkpoint folder, or the GGUF file.
         tensors: in llama-quantize's order: without a layer first, then layer by layer, each by name.
         metadata: of the output; `general.file_type` and `general.quantization_version` are set later.
-        files: what is read.
+        files: what is read here.
         layers: transformer blocks.
         heads_per_kv_head: asking heads that share keys and values.
         tied_embeddings: the embedding is the output matrix too.
         repairs: one line for each known defect that is corrected.
+        streamed: the shards that are read while they arrive, or `None`.
     """
 
     path: Path
@@ -73,3 +75,4 @@ class ModelSource:
     heads_per_kv_head: int
     tied_embeddings: bool
     repairs: tuple[str, ...] = ()
+    streamed: StreamedCheckpoint | None = field(default=None, repr=False)

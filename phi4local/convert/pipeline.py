@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from phi4local import files
 from phi4local.convert.quantizer import RowQuantizer
-from phi4local.convert.rows import SourceReader, chunks, read_rows, store_rows
+from phi4local.convert.rows import Rows, SourceReader, chunks, read_rows, store_rows
+from phi4local.convert.sources import place
 from phi4local.convert.writer import OffsetWriter
 from phi4local.errors import Phi4LocalError
 from phi4local.native.ggml import HAVE_TABLES, lookup_tables
@@ -85,7 +86,8 @@ class Pipeline:
         self.targets = targets
         self._threads, self._chunk_elements = threads, chunk_elements
         self._writers = [[OffsetWriter(file) for file in target.files] for target in targets]
-        self._reader = SourceReader()
+        self._streamed = targets[0].plan.source.streamed
+        self._reader = SourceReader(self._streamed)
 
     def run(self, progress: Progress) -> Stages:
         """Write all files; call `progress` with (bytes done, bytes in all, tensor) from this thread.
@@ -136,15 +138,41 @@ class Pipeline:
 
     def _jobs(self, executor: Executor) -> Iterator[tuple[str, Future[_Done]]]:
         """Submit one job for each chunk, as far as the caller asks for them."""
-        for outputs in zip(*(target.plan.tensors for target in self.targets), strict=True):
+        together = list(zip(*(target.plan.tensors for target in self.targets), strict=True))
+        if self._streamed is not None:
+            yield from self._jobs_in_passing(executor, together)
+            return
+        for outputs in together:
             for first, count in chunks(outputs[0], self._chunk_elements):
                 yield outputs[0].name, executor.submit(self._convert, outputs, first, count)
 
+    def _jobs_in_passing(
+        self, executor: Executor, together: list[tuple[PlannedTensor, ...]]
+    ) -> Iterator[tuple[str, Future[_Done]]]:
+        """Read in this thread, in the order of the files, which are finished one by one."""
+        if self._streamed is None:
+            return
+        for outputs in sorted(together, key=lambda outputs: place(outputs[0].source)):
+            if self._reader.passes(outputs[0].source):
+                self._streamed.finish_before(outputs[0].source.shard)
+            for first, count in chunks(outputs[0], self._chunk_elements):
+                read = self._read(outputs[0], first, count)
+                yield outputs[0].name, executor.submit(self._store, outputs, first, count, read)
+        self._streamed.finish_before(None)
+
     def _convert(self, outputs: tuple[PlannedTensor, ...], first: int, count: int) -> _Done:
         """Read `count` rows of one tensor and write them to every output."""
+        return self._store(outputs, first, count, self._read(outputs[0], first, count))
+
+    def _read(self, tensor: PlannedTensor, first: int, count: int) -> tuple[Rows, float]:
         begun = time.perf_counter()
-        rows = read_rows(outputs[0], self._reader, first=first, count=count)
-        reading, quantizing, writing, written = time.perf_counter() - begun, 0.0, 0.0, 0
+        rows = read_rows(tensor, self._reader, first=first, count=count)
+        return rows, time.perf_counter() - begun
+
+    def _store(
+        self, outputs: tuple[PlannedTensor, ...], first: int, count: int, read: tuple[Rows, float]
+    ) -> _Done:
+        (rows, reading), quantizing, writing, written = read, 0.0, 0.0, 0
         for number, tensor in enumerate(outputs):
             begun = time.perf_counter()
             data = store_rows(rows, tensor, self._reader, self.quantizer)

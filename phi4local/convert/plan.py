@@ -12,6 +12,7 @@ from phi4local.convert import gguf_source, typing_rules, writer
 from phi4local.convert.checkpoint_source import read_checkpoint
 from phi4local.convert.layout import PlannedFile, lay_out, split_path
 from phi4local.convert.metadata import MetadataEntry
+from phi4local.convert.streamed import StreamedCheckpoint
 from phi4local.convert.strict_json import shown
 from phi4local.convert.typing_rules import TargetOptions
 from phi4local.errors import AdapterError, InvalidSettingError, UnknownQuantizationError
@@ -124,7 +125,7 @@ class ConversionPlan:
 
 
 def plan_conversion(
-    checkpoint: Path,
+    checkpoint: Path | StreamedCheckpoint,
     quantization: str,
     *,
     name: str | None = None,
@@ -159,7 +160,7 @@ def plan_conversion(
 
 
 def plan_conversions(
-    checkpoint: Path,
+    checkpoint: Path | StreamedCheckpoint,
     quantizations: Sequence[str],
     *,
     name: str | None = None,
@@ -199,14 +200,18 @@ def quantization_named(name: str) -> str:
 
 
 def read_source(
-    path: Path, *, name: str | None = None, adapters: Sequence[AdapterUse] = (), repair: bool = True
+    path: Path | StreamedCheckpoint,
+    *,
+    name: str | None = None,
+    adapters: Sequence[AdapterUse] = (),
+    repair: bool = True,
 ) -> ModelSource:
-    """Read all headers of a checkpoint folder or a GGUF file.
+    """Read all headers of a checkpoint folder, of shards that arrive, or of a GGUF file.
 
     Raises:
         As `plan_conversion`.
     """
-    if not gguf_source.is_gguf(path):
+    if isinstance(path, StreamedCheckpoint) or not gguf_source.is_gguf(path):
         return read_checkpoint(path, name=name, adapters=adapters, repair=repair)
     if adapters:
         raise AdapterError(

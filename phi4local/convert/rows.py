@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from phi4local.convert.quantizer import RowQuantizer
     from phi4local.convert.safetensors import SourceTensor
     from phi4local.convert.sources import Source
+    from phi4local.convert.streamed import StreamedCheckpoint
     from phi4local.errors import UnstorableWeightError
 
 CHUNK_ELEMENTS = 2**20
@@ -57,9 +58,13 @@ class SourceReader:
 
     Reading, unlike mapping, keeps the process's memory small, and a shard that shrinks meanwhile is an error
     instead of a bus error.
+
+    Args:
+        streamed: shards that arrive from elsewhere; their rows must be asked for in their order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, streamed: StreamedCheckpoint | None = None) -> None:
+        self._streamed = streamed
         self._files: dict[Path, IO[bytes]] = {}
         self._open_files = ExitStack()
         self._lock = threading.Lock()
@@ -98,6 +103,10 @@ class SourceReader:
             raise CheckpointError(source.shard, f"cannot be read: {error.strerror or error}") from error
         return data
 
+    def passes(self, source: Source) -> bool:
+        """Return whether the rows of `source` can be read only once."""
+        return self._streamed is not None and self._streamed.holds(source.shard)
+
     def _read_whole(self, source: SourceTensor) -> NDArray[np.uint8]:
         return self.read(source, first=0, count=math.prod(source.shape[:-1]))
 
@@ -114,6 +123,10 @@ class SourceReader:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def _read_some(self, shard: Path, buffer: memoryview, offset: int) -> int:
+        if self._streamed is not None and self._streamed.holds(shard):
+            data = self._streamed.stream(shard).read(offset, len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
         with self._lock:
             if shard not in self._files:
                 self._files[shard] = self._open_files.enter_context(shard.open("rb", buffering=0))
@@ -197,7 +210,13 @@ def _limit(tensor: PlannedTensor) -> float:
 
 def _unstorable(
     tensor: PlannedTensor, reader: SourceReader, quantizer: RowQuantizer
-) -> UnstorableWeightError:
+) -> UnstorableWeightError | ConversionError:
+    if reader.passes(tensor.source):
+        return ConversionError(
+            f"tensor `{tensor.source.name}`: {tensor.type} cannot store some of its values",
+            hint="choose BF16 or F32",
+        )
+
     def pieces(part: Source) -> Iterator[tuple[int, NDArray[np.float32]]]:
         for first, count in chunks(part):
             values = widen(reader.read(part, first=first, count=count), part.dtype)
@@ -216,9 +235,14 @@ def _unstorable(
     return error
 
 
-def _non_finite(tensor: PlannedTensor, reader: SourceReader) -> NonFiniteWeightError:
+def _non_finite(tensor: PlannedTensor, reader: SourceReader) -> NonFiniteWeightError | ConversionError:
     """Count NaN and infinity in the whole tensor; this path ends the conversion, so it may take its time."""
     source = tensor.source
+    if reader.passes(source):
+        return ConversionError(
+            f"tensor `{source.name}` holds NaN or infinity",
+            hint="the checkpoint is damaged or its training diverged; download or train it again",
+        )
     for part in source.parts if isinstance(source, JoinedTensor) else (source,):
         found, first_index = 0, -1
         for first, count in chunks(part):

@@ -19,6 +19,8 @@ from phi4local.errors import CheckpointError, UnsupportedCheckpointError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phi4local.convert.streamed import ShardStream
+
 MAXIMUM_HEADER_BYTES = 8 * 2**20
 ELEMENT_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 """Types of weights that can be converted."""
@@ -80,12 +82,37 @@ def read_shard(path: Path) -> Shard:
             header = file.read(length)
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from error
+    return Shard(
+        path, size_bytes, state.st_mtime_ns, state.st_ino, header, _tensors(path, header, size_bytes)
+    )
+
+
+def read_streamed_shard(path: Path, stream: ShardStream) -> Shard:
+    """Read and check the header of a safetensors file that arrives, and hang up.
+
+    Args:
+        path: what the file is called in errors; nothing is there.
+        stream: the file.
+
+    Raises:
+        As `read_shard`, and what the stream raises.
+    """
+    size_bytes = stream.size_bytes
+    length = int.from_bytes(stream.read(0, 8), "little")
+    _check_length(path, length, size_bytes)
+    header = stream.read(8, length)
+    stream.close()
+    return Shard(path, size_bytes, 0, 0, header, _tensors(path, header, size_bytes))
+
+
+def _tensors(path: Path, header: bytes, size_bytes: int) -> tuple[SourceTensor, ...]:
     fields = parse_object(header, path)
     _check_metadata(path, fields.pop("__metadata__", {}))
-    tensors = [_tensor(path, name, value, 8 + length) for name, value in fields.items()]
+    data_start = 8 + len(header)
+    tensors = [_tensor(path, name, value, data_start) for name, value in fields.items()]
     tensors.sort(key=lambda tensor: (tensor.offset, tensor.size_bytes))
-    _check_layout(path, tensors, 8 + length, size_bytes)
-    return Shard(path, size_bytes, state.st_mtime_ns, state.st_ino, header, tuple(tensors))
+    _check_layout(path, tensors, data_start, size_bytes)
+    return tuple(tensors)
 
 
 def _check_length(path: Path, length: int, size_bytes: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi4local.convert.strict_json import shown
-from phi4local.errors import UnknownTensorError
+from phi4local.errors import ConversionError, UnknownTensorError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,3 +154,22 @@ def _part(part: Part, shape: tuple[int, ...], checkpoint: Checkpoint) -> SourceT
             part.name, f"in `{source.shard}` has the shape {source.shape}; config.json needs {needed}"
         )
     return source
+
+
+def place(source: Source) -> tuple[str, int]:
+    """Return where a tensor begins, so that sorting by it gives the order of the files.
+
+    Numbers of config.json come first, as they are here already.
+
+    Raises:
+        ConversionError: the tensor lies in several places.
+    """
+    if isinstance(source, ConfigTensor):
+        return "", 0
+    if isinstance(source, JoinedTensor):
+        raise ConversionError(
+            f"{source.name} lie apart in the checkpoint, so it cannot be converted while it arrives",
+            hint="leave out `--stream`",
+        )
+    base = source.base if isinstance(source, MergedTensor) else source
+    return base.shard.name, base.offset
