@@ -134,21 +134,27 @@ def _is_loopback(host: str) -> bool:
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the full counts of every bar; takes much longer")
+    parser.addoption(
+        "--shard", default="1/1", help="I/N: every Nth test from the Ith on, to share among processes"
+    )
 
 
 def pytest_configure(config):
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
-    if config.getoption("--full") and everything:
+    if config.getoption("--full") and everything and config.getoption("--shard") == "1/1":
         config.pluginmanager.register(FullReport(), "full-report")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--full"):
-        return
-    full = [item for item in items if item.get_closest_marker("full")]
-    if full:
-        config.hook.pytest_deselected(items=full)
-        items[:] = [item for item in items if item not in full]
+    full = config.getoption("--full")
+    number, _, count = config.getoption("--shard").partition("/")
+    wanted = [item for item in items if full or not item.get_closest_marker("full")]
+    share = wanted[int(number) - 1 :: int(count)]
+    chosen = set(share)
+    left_out = [item for item in items if item not in chosen]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = share
 
 
 class FullReport:
