@@ -340,6 +340,27 @@ def test_a_gguf_file_is_not_converted(phi4local, huggingface):
     assert result.stderr.splitlines()[-1].startswith("hint: ")
 
 
+def test_a_data_set_comes_through_the_same_door(huggingface, home, tmp_path):
+    lines = b'{"messages": []}\n' * 3
+    files = {"train.jsonl": lines, "README.md": b"# Data\n", "load.py": b"raise SystemExit"}
+    huggingface.add("somebody/knights", files, kind="datasets")
+    program = (
+        "import pathlib, phi4local\n"
+        "folder = pathlib.Path(phi4local.snapshot_download('hf.co/datasets/somebody/knights'))\n"
+        "print(sorted(path.name for path in folder.iterdir()), (folder / 'train.jsonl').stat().st_size)\n"
+    )
+    assert python(program, [huggingface], home, tmp_path) == f"['train.jsonl'] {len(lines)}\n"
+
+
+def test_a_file_that_is_not_the_announced_one_gets_no_name(phi4local, huggingface, files):
+    announced = {"phi-4-Q8_0.gguf": 64 * "0"}
+    huggingface.add(GGUF_REPOSITORY, {"phi-4-Q8_0.gguf": files["phi-4-Q8_0.gguf"]}, announced=announced)
+    result = phi4local([huggingface], "pull", f"hf.co/{GGUF_REPOSITORY}:Q8_0")
+    assert result.returncode == 1
+    assert 64 * "0" in result.stderr
+    assert not any(row["path"] for row in json.loads(phi4local([], "list", "--json").stdout))
+
+
 # on a terminal
 
 
@@ -395,11 +416,18 @@ def test_a_person_who_says_no_gets_nothing(terminal, huggingface, home):
     assert not list(home.rglob("sha256-*"))
 
 
+def header_requests(phi4local, hub, name):
+    """Return how often the CDN is asked for the header, before the download itself."""
+    assert phi4local([hub], "pull", name, "--dry-run").returncode == 0
+    return len([seen for seen in hub.requests if seen.server == "cdn"])
+
+
 def test_ctrl_c_says_how_to_go_on_and_the_next_pull_does(terminal, huggingface, phi4local, files):
     import pexpect
 
     name, size = f"hf.co/{GGUF_REPOSITORY}:Q8_0", len(files["phi-4-Q8_0.gguf"])
-    stall = Fault(route="cdn", skip=1, cut_after=size // 2, ending="stall", times=ALWAYS)
+    header = header_requests(phi4local, huggingface, name)
+    stall = Fault(route="cdn", skip=header, cut_after=size // 2, ending="stall", times=ALWAYS)
     huggingface.faults.append(stall)
     pull = terminal([huggingface], "pull", name)
     pull.expect(r"Downloading")
@@ -436,8 +464,7 @@ def test_a_log_gets_a_line_every_few_seconds(phi4local, huggingface, files, home
     import subprocess
 
     name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
-    assert phi4local([huggingface], "pull", name, "--dry-run").returncode == 0
-    header = len([seen for seen in huggingface.requests if seen.server == "cdn"])
+    header = header_requests(phi4local, huggingface, name)
     huggingface.faults.append(Fault(route="cdn", skip=header, bytes_per_second=10_000, times=ALWAYS))
     env = {**os.environ, **addresses([huggingface]), "PHI4LOCAL_HOME": str(home)}
     command = [sys.executable, "-m", "phi4local", "pull", name]
