@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from phi4local.cli import options, render
+from phi4local.cli.consent import consent
 from phi4local.cli.progress import shown_progress
 from phi4local.cli.text import visible
 
@@ -29,6 +30,7 @@ def show(
         bool, typer.Option("--parameters", help="Settings that it brings along", rich_help_panel=PARTS)
     ] = False,
     license: Annotated[bool, typer.Option("--license", help="The licence", rich_help_panel=PARTS)] = False,  # noqa: A002
+    yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Show a model's shape, types, chat template and origin; nothing is loaded.
@@ -37,6 +39,7 @@ def show(
 
     Example: phi4local show phi4-nano
     """
+    from phi4local.runtime.absent import find_or_pull
     from phi4local.runtime.inspect import describe, part_of
     from phi4local.runtime.progress import Progress
 
@@ -49,6 +52,7 @@ def show(
     }
     wanted = [name for name, is_wanted in chosen.items() if is_wanted]
     with shown_progress() as progress:
+        find_or_pull(model, consent(progress, yes=yes), progress)
         said = lambda done, total: progress(Progress("converting", done, total))  # noqa: E731
         if wanted:
             texts = [part_of(model, part, progress=said) for part in wanted]

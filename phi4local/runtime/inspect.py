@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phi4local import gguf
 from phi4local.planning.kv_cache import kv_cache_bytes
 from phi4local.runtime import create, resolve
+from phi4local.runtime.absent import find_or_pull
 from phi4local.runtime.facts import file_facts
 from phi4local.store import installed, kept, modelfile
 
@@ -29,7 +30,7 @@ def describe(model: str, *, progress: Callable[[int, int], None] | None = None) 
     Raises:
         UnknownModelError, GGUFError, CheckpointError: as `open_model`.
     """
-    source = resolve.find(model)
+    source = find_or_pull(model, None)
     path = resolve.ensure_gguf(source, progress=progress)
     model_kept = source.installed or installed.at(path)
     facts = file_facts(gguf.validate(path))
@@ -74,7 +75,7 @@ def part_of(model: str, part: str, *, progress: Callable[[int, int], None] | Non
     Raises:
         UnknownModelError, GGUFError, CheckpointError: as `open_model`.
     """
-    source = resolve.find(model)
+    source = find_or_pull(model, None)
     path = resolve.ensure_gguf(source, progress=progress)
     if part == "template":
         return file_facts(gguf.validate(path)).chat_template or ""

@@ -128,8 +128,9 @@ def test_chat_and_show_take_names_on_servers(phi4local, huggingface, run_cli, ho
     name = f"hf.co/{GGUF_REPOSITORY}:Q8_0"
     result = run_cli(["chat", name, "--yes"], input=QUESTION + "\n", env=env)
     assert result.stdout == ANSWER + "\n", result.stderr
-    shown = json.loads(run_cli(["show", name, "--json"], env=env).stdout)
-    assert shown["layers"] == 8
+    for other in (name, f"https://huggingface.co/{GGUF_REPOSITORY}/blob/main/phi-4-Q4_K_M.gguf"):
+        shown = json.loads(run_cli(["show", other, "--yes", "--json"], env=env).stdout)
+        assert shown["layers"] == 8
 
 
 def test_without_consent_nothing_is_asked_and_nothing_pulled(phi4local, huggingface):
