@@ -32,6 +32,9 @@ def pull(
         str | None,
         typer.Option("--convert", metavar="QUANTIZATION", help="Make a GGUF of a safetensors checkpoint"),
     ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Convert while it arrives; the checkpoint is not kept")
+    ] = False,
     update_all: Annotated[
         bool, typer.Option("--update-all", help="Pull what changed on the servers")
     ] = False,
@@ -53,6 +56,8 @@ def pull(
     settings = PullSettings(
         source=source, connections=connections, insecure=insecure, checkpoint=convert is not None
     )
+    if stream and convert is None:
+        raise typer.BadParameter("`--stream` needs `--convert QUANTIZATION`")
     if update_all:
         _update_all(settings, json=json)
         return
@@ -67,7 +72,7 @@ def pull(
         _show_plan(plan, json=json)
         return
     _ask_or_tell(plan, yes=yes)
-    _report(_pulled(plan, convert), json=json)
+    _report(_pulled(plan, convert, stream=stream), json=json)
 
 
 def _here(model: str) -> InstalledModel | None:
@@ -105,15 +110,17 @@ def _ask_or_tell(plan: PullPlan, *, yes: bool) -> None:
         consent.tell(plan)
 
 
-def _pulled(plan: PullPlan, convert: str | None) -> InstalledModel:
+def _pulled(plan: PullPlan, convert: str | None, *, stream: bool) -> InstalledModel:
     from phi4local.convert import quantization_named
     from phi4local.runtime.converted import pull_and_convert
     from phi4local.runtime.fetch import fetch
+    from phi4local.runtime.streamed import stream_and_convert
 
     with shown_progress() as progress:
         if convert is None:
             return fetch(plan, progress=progress)
-        return pull_and_convert(plan, quantization_named(convert), progress=progress)
+        make = stream_and_convert if stream else pull_and_convert
+        return make(plan, quantization_named(convert), progress=progress)
 
 
 def _report(pulled: InstalledModel, *, json: bool) -> None:

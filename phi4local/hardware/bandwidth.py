@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -108,8 +107,10 @@ def _measure() -> float:
     def read(block: Any) -> None:  # noqa: ANN401 - an array
         block.max()  # releases the GIL, and needs next to no arithmetic
 
+    from concurrent.futures import ThreadPoolExecutor
+
     best = 0.0
-    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(cores) as pool:
         for _ in range(_ROUNDS):
             started = time.perf_counter()
             list(pool.map(read, blocks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,29 +65,38 @@ def converted(
                 progress=(lambda done, total, _tensor: progress(done, total)) if progress else None,
                 kernels="ggml",  # `chat` and `run` compile nothing
             )
-            return _keep(source, folder / "model.gguf", fingerprint, quantization, merged=bool(adapters))
+            origin = Origin(
+                how="converted",
+                source=str(checkpoint.resolve()),
+                fingerprint=fingerprint,
+                quantization=quantization,
+            )
+            return keep(source, folder / "model.gguf", origin, merged=bool(adapters))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _keep(
-    source: Source, gguf: Path, fingerprint: str, quantization: str, *, merged: bool
-) -> installed.InstalledModel:
-    member = source.manifest
+def keep(source: Source, gguf: Path, origin: Origin, *, merged: bool = False) -> installed.InstalledModel:
+    """Take a converted file into the store, under the name of its source unless another model has that.
+
+    Args:
+        source: what was converted.
+        gguf: in a folder of `make_work_folder`; it is moved.
+        origin: where it came from; with a fingerprint.
+        merged: adapters are in it.
+
+    Raises:
+        FileWriteError: the store cannot be written.
+    """
+    member, quantization = source.manifest, origin.quantization or DEFAULT_QUANTIZATION
     # A fine-tune is recognised by its numbers; its name is its own.
     is_member = member is not None and member.name == source.name and not merged
-    origin = Origin(
-        how="converted",
-        source=str((source.checkpoint or Path()).resolve()),
-        fingerprint=fingerprint,
-        member=member.name if member and is_member else None,
-        quantization=quantization,
-    )
+    origin = replace(origin, member=member.name if member and is_member else None)
     name = ModelName.for_words(source.name, quantization)
     there = manifests.read(name)
     if there is not None and (merged or not (is_member or there.origin.source == origin.source)):
         # Another folder's model of the same name keeps it: `my-tune-3fa9c2:Q4_K_M`.
-        name = ModelName.for_words(f"{source.name[:70]}-{fingerprint[:6]}", quantization)
+        name = ModelName.for_words(f"{source.name[:70]}-{(origin.fingerprint or '')[:6]}", quantization)
     return installed.keep_converted(gguf, name, origin, member)
 
 

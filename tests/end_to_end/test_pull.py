@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -333,6 +335,45 @@ def test_a_checkpoint_is_pulled_and_converted(phi4local, huggingface, checkpoint
     assert answer.stdout == ANSWER + "\n"
     assert phi4local([huggingface], "run", name, QUESTION).stdout == ANSWER + "\n"
     assert len(huggingface.requests) == asked
+
+
+def test_a_checkpoint_is_converted_while_it_arrives(phi4local, huggingface, checkpoint, home, tmp_path):
+    huggingface.add("somebody/my-tune", served(checkpoint))
+    first = "model-00001-of-00002.safetensors"
+    huggingface.faults.append(
+        Fault(file=first, route="cdn", skip=1, cut_after=2**20, ending="reset", times=2)
+    )
+    arguments = ("pull", "hf.co/somebody/my-tune", "--convert", "q4_k_m", "--stream", "--json")
+    result = phi4local([huggingface], *arguments)
+    assert result.returncode == 0, result.stderr
+    pulled = json.loads(result.stdout)
+    assert (pulled["name"], pulled["quantization"]) == ("my-tune:Q4_K_M", "Q4_K_M")
+    folder = tmp_path / "local" / "my-tune"
+    folder.mkdir(parents=True)
+    for path in served(checkpoint).values():
+        shutil.copy(path, folder)
+    convert_checkpoint(folder, tmp_path / "local.gguf", "Q4_K_M")
+    assert Path(pulled["path"]).read_bytes() == (tmp_path / "local.gguf").read_bytes()
+    assert not huggingface.faults[0].times  # both breaks happened
+    assert not list(home.rglob("*.safetensors"))
+    assert not list(home.rglob("convert-*/*"))
+    before = huggingface.served[first]
+    again = phi4local([huggingface], *arguments)
+    assert json.loads(again.stdout)["path"] == pulled["path"]
+    assert huggingface.served[first] == before
+    assert phi4local([], "run", "my-tune", QUESTION).stdout == ANSWER + "\n"
+
+
+def test_a_shard_that_arrives_damaged_leaves_nothing(phi4local, huggingface, checkpoint, home):
+    shard = "model-00002-of-00002.safetensors"
+    files = served(checkpoint)
+    huggingface.add("somebody/my-tune", files, announced={shard: "0" * 64})
+    result = phi4local([huggingface], "pull", "hf.co/somebody/my-tune", "--convert", "Q8_0", "--stream")
+    assert result.returncode == 1
+    assert shard in result.stderr
+    assert "damaged" in result.stderr
+    assert not list(home.rglob("*.gguf"))
+    assert not list(home.rglob("sha256-*"))
 
 
 def test_a_gguf_file_is_not_converted(phi4local, huggingface):
