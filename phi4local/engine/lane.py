@@ -45,7 +45,7 @@ class Lane:
     def __init__(self, model: LoadedModel, context: NativeContext) -> None:
         self.context = context
         settings = model.facts.settings
-        self.cache = ParkingCache(context, settings.parked_tokens or 0)
+        self.cache = ParkingCache(context, settings.parked_tokens or 0, on_gpu=model.cells_on_gpu)
         self.limit_tokens = context.context_tokens
         self.live: list[Sequence] = []
         self._model = model

@@ -89,15 +89,21 @@ def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
     gpu_layers = min(filled.gpu_layers or 0, file.layers + 1) if llama.supports_gpu() else 0
     # The fused kernel rounds keys and values to f16; who asks for an f32 cache wants them exact.
     exact = filled.kv_type == "f32" and filled.flash_attention is None
+    # Evaluating again on a GPU is as fast as copying cells out of it, which the next prompt would wait for.
+    usual_parking = 0 if _all_on_gpu(gpu_layers, filled, file) else context_tokens
     return replace(
         filled,
         context_tokens=context_tokens,
-        parked_tokens=context_tokens if filled.parked_tokens is None else filled.parked_tokens,
+        parked_tokens=usual_parking if filled.parked_tokens is None else filled.parked_tokens,
         cache_tokens=max(context_tokens, min(filled.cache_tokens or every_cell, every_cell)),
         gpu_layers=gpu_layers,
         device_cut=gpu_layers > file.layers if filled.device_cut is None else filled.device_cut,
         flash_attention=False if exact else filled.flash_attention,
     )
+
+
+def _all_on_gpu(gpu_layers: int | None, settings: LoadSettings, file: ModelFile) -> bool:
+    return (gpu_layers or 0) > file.layers and settings.kv_offload is not False
 
 
 class LoadedModel:
@@ -120,6 +126,7 @@ class LoadedModel:
             progress=progress,
         )
         self._settings = settings
+        self.cells_on_gpu = _all_on_gpu(settings.gpu_layers, settings, file)
         self.context_tokens = settings.context_tokens or 0
         self._short_context_tokens = file.short_context_tokens
         self._contexts: list[NativeContext] = []

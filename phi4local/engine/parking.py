@@ -88,10 +88,13 @@ class ParkingCache(Cache):
     Args:
         context: whose cache this is.
         parked_tokens: tokens of all parked sequences together; with 0 they are forgotten.
+        on_gpu: the cells are in a GPU's memory, where those of others hardly slow anybody down: they stay
+            until their room is needed.
     """
 
-    def __init__(self, context: NativeContext, parked_tokens: int) -> None:
+    def __init__(self, context: NativeContext, parked_tokens: int, *, on_gpu: bool = False) -> None:
         super().__init__(context)
+        self._on_gpu = on_gpu
         self._parking = Parking(parked_tokens)
 
     def evict(self, holding: Holding) -> None:
@@ -127,7 +130,7 @@ class ParkingCache(Cache):
 
     def set_aside(self) -> None:
         """Move kept sequences out of the way of live ones, the least recently used first."""
-        if self.cells.unified:
+        if self.cells.unified and not self._on_gpu:
             live = self.cells.capacity - self.available()
             while self.cells.used - live > MOST_CELLS_BESIDE:
                 self.evict(min(self._kept(), key=lambda holding: holding.used))
