@@ -14,8 +14,8 @@ from phi4local.planning.kv_cache import kv_cache_bytes
 from phi4local.planning.mixes import Mix, choose_types
 
 GIGABYTE = 1e9
-SHOWN = ("Q4_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "F16", "F32")
-"""The quantizations that most people choose from; docs/quantizations.md has all."""
+SHOWN = ("Q4_0", "Q4_K_M", "Q6_K", "Q8_0", "BF16")
+"""The quantizations that most people choose from; docs/quantizations.md and `phi4local plan` have all."""
 
 
 def weight_bytes(manifest: catalog.Manifest, quantization: str) -> int:

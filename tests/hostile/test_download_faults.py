@@ -126,3 +126,20 @@ def test_a_part_of_a_file_is_read_through_broken_connections(served):
     hub.faults = [Fault(route="cdn", cut_after=10, ending="reset", times=3), Fault(route="cdn", status=503)]
     assert read_range(file, 1000, 500, settings=dataclasses.replace(IMPATIENT, tries=8)) == BYTES[1000:1500]
     assert read_range(file, len(BYTES) - 3, 50, settings=IMPATIENT) == BYTES[-3:]
+
+
+def test_a_signed_address_is_asked_for_once_and_again_when_it_expires(served):
+    """Hubs count requests: 9 GB in parts of 16 MiB are 540."""
+    hub, file, _ = served
+    fetch(file, settings=IMPATIENT)
+    at_origin = [seen for seen in hub.requests if seen.server == "hub" and file.url.endswith(seen.path)]
+    assert len(at_origin) <= 1 + IMPATIENT.connections
+    assert len([seen for seen in hub.requests if seen.server == "cdn"]) >= len(BYTES) // IMPATIENT.part_bytes
+
+
+def test_an_address_that_expires_in_the_middle_costs_one_more(served):
+    hub, file, _ = served
+    hub.signature_bytes = 100_000
+    assert fetch(file, settings=dataclasses.replace(IMPATIENT, tries=8)).sha256 == DIGEST
+    at_origin = [seen for seen in hub.requests if seen.server == "hub" and file.url.endswith(seen.path)]
+    assert 2 <= len(at_origin) <= 12

@@ -47,18 +47,29 @@ class Part:
     ranged: bool
 
 
+class Route:
+    """Where a file's bytes were found last: hubs count how often they are asked for a signed address."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self.url = file.url
+
+
 @contextlib.contextmanager
-def opened(file: RemoteFile, begin: int, end: int, settings: DownloadSettings) -> Iterator[Part]:
+def opened(
+    file: RemoteFile, begin: int, end: int, settings: DownloadSettings, route: Route | None = None
+) -> Iterator[Part]:
     """Ask for the bytes from `begin` up to `end` and yield what comes, also of a server without ranges.
 
-    A signed address that has expired (401, 403 or 410 from a host that was redirected to) is `BusyError`: the
-    next attempt begins at the origin and gets a new one.
+    With a `route` the address that worked last is asked first. One that has expired (401, 403 or 410 from a
+    host that was redirected to) is `BusyError`: the next attempt begins at the origin and gets a new one.
 
     Raises:
         DownloadError: the server refuses, or sends another file.
         LostConnectionError, BusyError: try again.
     """
-    here, refreshed = file.url, False
+    route = route or Route(file)
+    here, refreshed = route.url, False
+    direct, route.url = here != file.url, file.url
     headers = {"Range": f"bytes={begin}-{end - 1}"} if end > begin else {}
     for _ in range(http.MOST_REDIRECTS + 1):
         with http.send(here, file.credentials, headers, read_seconds=settings.stall_seconds) as response:
@@ -67,12 +78,15 @@ def opened(file: RemoteFile, begin: int, end: int, settings: DownloadSettings) -
             if status in (200, 206):
                 at, ranged = _offset(file, status, found, begin), "content-range" in found
                 last = end if ranged else file.size_bytes
+                route.url = here
                 yield Part(_cut(_steady(response, settings), at, begin, last), ranged)
                 return
             own = http.origin_of(here) == file.credentials.origin  # no other host may ask for a token
             if status == 401 and own and not refreshed and file.credentials.refresh(found):
                 refreshed = True
                 continue
+            if direct and status not in _REDIRECTS:
+                raise BusyError(status, http.asked_to_wait(found) or 0.0)
             if status not in _REDIRECTS or "location" not in found:
                 _refuse(file, here, status, found)
         here = http.next_address(here, found["location"])

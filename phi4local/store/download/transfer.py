@@ -12,7 +12,7 @@ from phi4local.errors import DownloadError, Phi4LocalError
 from phi4local.store import http
 from phi4local.store.download.ledger import Ledger
 from phi4local.store.download.settings import DownloadSettings, Report
-from phi4local.store.download.stream import BusyError, opened
+from phi4local.store.download.stream import BusyError, Route, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ class Transfer:
         self._file, self._settings = file, settings
         self._ledger = Ledger(file, folder, settings)
         self._teller = _Teller(file, self._ledger.reused_bytes, tell)
+        self._route = Route(file)
         self._stop = threading.Event()
         self._ranged = threading.Event()
         self._lock = threading.Lock()  # for everything below
@@ -129,9 +130,10 @@ class Transfer:
 
     def _bring(self, begin: int, end: int) -> None:
         """Fetch a part, in as many attempts as it takes."""
+        route = self._route
         while begin < end and not self._stop.is_set():
             try:
-                with opened(self._file, begin, end, self._settings) as part:
+                with opened(self._file, begin, end, self._settings, route) as part:
                     if part.ranged:
                         self._ranged.set()
                     else:  # everything comes, so this stream takes everything
