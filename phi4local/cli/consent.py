@@ -52,6 +52,8 @@ def ask(plan: PullPlan) -> None:
     if len(plan.choices) > 1:
         show_table(plan)
     tell(plan)
+    if not plan.missing_bytes:
+        return  # it only gets another name
     sys.stderr.write("Go on? [Y/n] ")
     sys.stderr.flush()
     answer = sys.stdin.readline()

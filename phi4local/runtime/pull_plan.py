@@ -134,21 +134,22 @@ def plan_pull(
 
 
 def _plan(reference: Reference, settings: PullSettings) -> PullPlan:
-    if reference.kind == REGISTRY or settings.checkpoint:
+    if reference.kind == REGISTRY or settings.checkpoint or reference.dataset:
         remote = sources.resolve(reference, checkpoint=settings.checkpoint)
         return _of_files(reference, remote, settings)
-    offered = () if reference.dataset else sources.list_quantizations(reference)
+    listing = sources.look(reference)
+    offered = listing.offers
     if not offered:
-        return _of_files(reference, sources.resolve(reference), settings)
+        return _of_files(reference, listing.pick(reference), settings)
     if reference.tag or reference.file:
-        return _of_offer(reference, sources.resolve(reference), offered, settings)
+        return _of_offer(reference, listing.pick(reference), offered, settings)
     rows = _rated(offered, None)
     first = offers.recommend(rows)
     facts = remote_facts(_files_of(offered, first))
     rows = _rated(offered, facts)
     best = offers.recommend(rows)
     chosen = replace(reference, tag=best)
-    plan = _of_offer(chosen, sources.resolve(chosen), offered, settings)
+    plan = _of_offer(chosen, listing.pick(chosen), offered, settings, facts if best == first else None)
     row = plan.choice
     return replace(plan, reason=offers.reason(row, plan.choices) if row else None)
 
@@ -167,13 +168,17 @@ def _rated(offered: Sequence[Offer], facts: FileFacts | None) -> tuple[Choice, .
 
 
 def _of_offer(
-    reference: Reference, remote: RemoteModel, offered: Sequence[Offer], settings: PullSettings
+    reference: Reference,
+    remote: RemoteModel,
+    offered: Sequence[Offer],
+    settings: PullSettings,
+    facts: FileFacts | None = None,
 ) -> PullPlan:
     paths = {file.path for file in weights_of(remote)}
     quantization = next(
         (offer.quantization for offer in offered if paths == {file.path for file in offer.files}), None
     )
-    plan = _of_files(reference, remote, settings)
+    plan = _of_files(reference, remote, settings, facts)
     tag = quantization or reference.tag or Path(next(iter(paths), "latest")).stem
     return replace(
         plan,
@@ -183,9 +188,12 @@ def _of_offer(
     )
 
 
-def _of_files(reference: Reference, remote: RemoteModel, settings: PullSettings) -> PullPlan:
+def _of_files(
+    reference: Reference, remote: RemoteModel, settings: PullSettings, facts: FileFacts | None = None
+) -> PullPlan:
     weights = weights_of(remote)
-    facts = remote_facts(weights) if weights else None
+    if facts is None and weights:
+        facts = remote_facts(weights)
     missing = sum(file.size_bytes for file in remote.files if not is_here(file))
     return PullPlan(
         reference=reference,

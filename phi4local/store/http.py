@@ -123,18 +123,6 @@ def get(
         time.sleep(wait)
 
 
-def get_json(url: str, *, credentials: Credentials, headers: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
-    """Fetch JSON; any status but 200 is an error of the caller's to explain, so use `get` for that.
-
-    Raises:
-        DownloadError: as `get`, or no JSON, or another status.
-    """
-    reply = get(url, credentials=credentials, headers=headers)
-    if reply.status != 200:
-        raise DownloadError(f"{shown(reply.url)} answered with status {reply.status}")
-    return reply.json()
-
-
 class LostConnectionError(Exception):
     """A connection that failed, before or during an answer."""
 

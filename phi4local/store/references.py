@@ -29,6 +29,7 @@ SOURCES = {
 }
 """What `--source` takes."""
 
+DATASET_TAG = "dataset"
 DEFAULT_REVISIONS = {HUGGINGFACE: "main", MODELSCOPE: "master"}
 _HOSTS = {HUGGINGFACE: "hf.co", MODELSCOPE: "modelscope.cn", REGISTRY: DEFAULT_HOST}
 _PART = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
@@ -76,9 +77,9 @@ class Reference:
         """Return what the model is called in the store, with a tag that was found out for it.
 
         Example: `parse("hf.co/unsloth/phi-4-GGUF").stored_as("Q4_K_M")` is
-        `hf.co/unsloth/phi-4-GGUF:Q4_K_M`.
+        `hf.co/unsloth/phi-4-GGUF:Q4_K_M`. A data set has the tag `dataset`, since a model may have its name.
         """
-        wanted = tag or self.tag or DEFAULT_TAG
+        wanted = tag or self.tag or (DATASET_TAG if self.dataset else DEFAULT_TAG)
         return ModelName(host=self.host, namespace=self.owner, model=self.name, tag=wanted)
 
     def same_as(self, other: Reference) -> bool:

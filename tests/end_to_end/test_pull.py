@@ -186,6 +186,7 @@ def test_a_dry_run_shows_every_quantization_and_writes_nothing(phi4local, huggin
     assert [row["quantization"] for row in plan["quantizations"] if row["recommended"]] == ["Q4_K_M"]
     assert plan["reason"]
     assert not list(home.rglob("sha256-*"))
+    assert len([seen for seen in huggingface.requests if "/tree/" in seen.path]) == 1
 
 
 def test_the_table_is_text_for_people(phi4local, huggingface):

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from phi4local.errors import AccessDeniedError, DownloadError, RemoteNotFoundError, UnsafeNameError
 from phi4local.store import http
 from phi4local.store.paths import safe_commit, safe_digest, safe_path
-from phi4local.store.remote import RemoteFile, RemoteModel
-from phi4local.store.sources import access, listing, quantizations
+from phi4local.store.remote import RemoteFile
+from phi4local.store.sources import access
+from phi4local.store.sources.listing import MOST_FILES, Listing
 from phi4local.store.sources.refusals import near, refusal, said
 
 if TYPE_CHECKING:
@@ -27,31 +28,14 @@ _ORIGINS = {DEFAULT_ENDPOINT, "https://hf.co"}
 _MOST_PAGES = 100
 
 
-def resolve(reference: Reference, *, checkpoint: bool = False) -> RemoteModel:
-    """Return what a reference means now, with sizes and digests.
-
-    Example: `hf.co/unsloth/phi-4-GGUF:Q4_K_M` → one file, `phi-4-Q4_K_M.gguf`, with its SHA-256.
+def look(reference: Reference) -> Listing:
+    """Return what is in a repository, with sizes and digests.
 
     Raises:
-        RemoteNotFoundError: no such repository, revision, file or tag.
+        RemoteNotFoundError: no such repository or revision.
         AccessDeniedError: private or gated.
         DownloadError: the server is not reached, or answers nonsense.
     """
-    revision, files = files_of(reference)
-    return listing.pick(reference, revision, files, checkpoint=checkpoint)
-
-
-def list_quantizations(reference: Reference) -> tuple[quantizations.Offer, ...]:
-    """Return the GGUF models of a repository, smallest first.
-
-    Raises:
-        DownloadError: as `resolve`.
-    """
-    return quantizations.offers(files_of(reference)[1])
-
-
-def files_of(reference: Reference) -> tuple[str, tuple[RemoteFile, ...]]:
-    """Return the commit of a repository and its files, without those whose names no folder could hold."""
     endpoint, credentials = endpoint_of(reference)
     kind = "datasets" if reference.dataset else "models"
     api = f"{endpoint}/api/{kind}/{reference.repository}"
@@ -69,7 +53,7 @@ def files_of(reference: Reference) -> tuple[str, tuple[RemoteFile, ...]]:
         file = _file(entry, base, source, credentials)
         if file is not None:
             files.append(file)
-    return commit, tuple(files)
+    return Listing(commit, tuple(files))
 
 
 def endpoint_of(reference: Reference) -> tuple[str, Credentials]:
@@ -99,8 +83,8 @@ def _tree(url: str, reference: Reference, credentials: Credentials) -> list[dict
         if not isinstance(page, list):
             raise DownloadError(f"{http.origin_of(url)} answered with no listing")
         entries += [entry for entry in page if isinstance(entry, dict)]
-        if len(entries) > listing.MOST_FILES:
-            raise DownloadError(f"`{reference.repository}` has more than {listing.MOST_FILES:,} files")
+        if len(entries) > MOST_FILES:
+            raise DownloadError(f"`{reference.repository}` has more than {MOST_FILES:,} files")
         following = re.search(r'<([^<>]+)>\s*;\s*rel="next"', reply.headers.get("link", ""))
         if not following:
             return entries

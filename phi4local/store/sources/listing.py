@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi4local.errors import RemoteNotFoundError, UnknownTagError
@@ -21,6 +22,28 @@ _DATA = (".json", ".jsonl", ".parquet", ".csv", ".tsv", ".txt", ".arrow")
 _OLLAMA = ("template", "system", "params")
 """Files of these names say how Ollama should talk to the model."""
 _MOST_WORDS_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All files of a repository at a hub, as one question to its server found them.
+
+    Attributes:
+        revision: the commit or branch that was listed.
+        files: without those whose names no folder could hold.
+    """
+
+    revision: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def offers(self) -> tuple[quantizations.Offer, ...]:
+        """The GGUF models among them, smallest first."""
+        return quantizations.offers(self.files)
+
+    def pick(self, reference: Reference, *, checkpoint: bool = False) -> RemoteModel:
+        """Return what a reference means here; see `pick`."""
+        return pick(reference, self.revision, self.files, checkpoint=checkpoint)
 
 
 def pick(
@@ -44,7 +67,7 @@ def pick(
         raise RemoteNotFoundError(f"`{where}` has no file `{reference.file}`", hint=_some(files))
     if reference.dataset:
         return _model(reference, revision, "dataset", named or _data(reference, files))
-    if named and not reference.file.lower().endswith(".gguf") if reference.file else False:
+    if named and not named[0].path.lower().endswith(".gguf"):
         return _model(reference, revision, "checkpoint", named)
     here = (
         [file for file in files if file.path.startswith(reference.file or "")] if not named else list(files)

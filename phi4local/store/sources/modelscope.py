@@ -15,8 +15,9 @@ from phi4local.errors import DownloadError, UnsafeNameError
 from phi4local.store import http
 from phi4local.store.http import Credentials
 from phi4local.store.paths import safe_digest, safe_path
-from phi4local.store.remote import RemoteFile, RemoteModel
-from phi4local.store.sources import access, listing, quantizations
+from phi4local.store.remote import RemoteFile
+from phi4local.store.sources import access
+from phi4local.store.sources.listing import MOST_FILES, Listing
 from phi4local.store.sources.refusals import refusal
 
 if TYPE_CHECKING:
@@ -32,36 +33,21 @@ _STATUS = {"10010205001": 404, "10010203001": 403, "10010103009": 401}
 """Codes that were seen with status 200."""
 
 
-def resolve(reference: Reference, *, checkpoint: bool = False) -> RemoteModel:
-    """Return what a reference means now, with sizes and digests.
+def look(reference: Reference) -> Listing:
+    """Return what is in a repository, with sizes and digests.
 
     Raises:
-        RemoteNotFoundError: no such repository, revision, file or tag.
+        RemoteNotFoundError: no such repository or revision.
         AccessDeniedError: private or gated.
         DownloadError: the server is not reached, or answers nonsense.
     """
-    revision, files = files_of(reference)
-    return listing.pick(reference, revision, files, checkpoint=checkpoint)
-
-
-def list_quantizations(reference: Reference) -> tuple[quantizations.Offer, ...]:
-    """Return the GGUF models of a repository, smallest first.
-
-    Raises:
-        DownloadError: as `resolve`.
-    """
-    return quantizations.offers(files_of(reference)[1])
-
-
-def files_of(reference: Reference) -> tuple[str, tuple[RemoteFile, ...]]:
-    """Return the revision of a repository and its files, without those whose names no folder could hold."""
     endpoint, credentials = endpoint_of(reference)
     kind = "datasets" if reference.dataset else "models"
     api = f"{endpoint}/api/v1/{kind}/{reference.repository}"
     revision = reference.revision or DEFAULT_REVISION
-    ask = _Listing(api=api, reference=reference, revision=revision, credentials=credentials)
+    ask = _Pager(api=api, reference=reference, revision=revision, credentials=credentials)
     files = {file.path: file for entry in ask.entries() if (file := ask.file(entry))}
-    return revision, tuple(files.values())
+    return Listing(revision, tuple(files.values()))
 
 
 def endpoint_of(reference: Reference) -> tuple[str, Credentials]:
@@ -85,7 +71,7 @@ def endpoint_of(reference: Reference) -> tuple[str, Credentials]:
     return endpoint, Credentials(endpoint, {"Authorization": f"Bearer {token}", "Cookie": cookie})
 
 
-class _Listing:
+class _Pager:
     """The files of one revision, asked for in as many questions as it takes."""
 
     def __init__(self, *, api: str, reference: Reference, revision: str, credentials: Credentials) -> None:
@@ -140,8 +126,8 @@ class _Listing:
             data = data.get("Files") or data.get("files") or []
         if not isinstance(data, list):
             raise DownloadError(f"{http.origin_of(url)} answered with no listing")
-        if len(data) > max(LISTING_ENDS_AT, listing.MOST_FILES):
-            raise DownloadError(f"`{name}` has more than {listing.MOST_FILES:,} files")
+        if len(data) > max(LISTING_ENDS_AT, MOST_FILES):
+            raise DownloadError(f"`{name}` has more than {MOST_FILES:,} files")
         return [
             {key.lower(): value for key, value in entry.items()} for entry in data if isinstance(entry, dict)
         ]

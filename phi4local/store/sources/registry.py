@@ -22,7 +22,7 @@ from phi4local.store.names import DEFAULT_HOST
 from phi4local.store.reference_words import is_loopback
 from phi4local.store.remote import RemoteFile, RemoteModel
 from phi4local.store.sources import access
-from phi4local.store.sources.quantizations import Offer, label
+from phi4local.store.sources.quantizations import label
 from phi4local.store.sources.refusals import refusal, said
 
 if TYPE_CHECKING:
@@ -85,18 +85,6 @@ def resolve(reference: Reference, *, checkpoint: bool = False) -> RemoteModel:
         kinds=kinds,
         manifest=reply.body,
     )
-
-
-def list_quantizations(reference: Reference) -> tuple[Offer, ...]:
-    """Return the model that the tag names: registries list no tags.
-
-    Raises:
-        DownloadError: as `resolve`.
-    """
-    model = resolve(reference)
-    kinds = model.kinds or {}
-    files = tuple(file for file in model.files if kinds.get(file.path) == "model")
-    return (Offer(quantization=model.quantization, files=files, parts=len(files)),)
 
 
 def endpoint_of(reference: Reference) -> tuple[str, Credentials]:

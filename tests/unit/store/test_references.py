@@ -177,6 +177,7 @@ def test_the_member_that_is_known_to_be_there_is_named(text, member):
 def test_a_reference_has_a_name_in_the_store():
     assert str(parse("hf.co/unsloth/phi-4-GGUF").stored_as("Q4_K_M")) == "hf.co/unsloth/phi-4-GGUF:Q4_K_M"
     assert str(parse("phi4").stored_as()) == "phi4:latest"
+    assert str(parse("hf.co/a/b").stored_as()) != str(parse("hf.co/datasets/a/b").stored_as())
     assert parse("127.0.0.1:5000/a/b").stored_as().host == "127.0.0.1:5000"
 
 

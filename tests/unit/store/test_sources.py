@@ -90,7 +90,7 @@ def test_a_model_in_parts_comes_whole(hubs, where, rest):
 
 @HUBS
 def test_offers_are_listed_smallest_first(hubs, where):
-    offers = sources.list_quantizations(parse(f"{where}/unsloth/phi-4-GGUF"))
+    offers = sources.look(parse(f"{where}/unsloth/phi-4-GGUF")).offers
     assert [(offer.quantization, offer.size_bytes) for offer in offers] == [
         ("Q4_K_M", 1004),
         ("Q8_0", 2008),
@@ -162,7 +162,7 @@ def test_small_files_have_gits_digest(hubs):
 
 def test_every_page_of_a_listing_is_read(hubs):
     hubs["hf.co"].page_size = 2
-    assert len(sources.list_quantizations(parse("hf.co/unsloth/phi-4-GGUF"))) == 3
+    assert len(sources.look(parse("hf.co/unsloth/phi-4-GGUF")).offers) == 3
     assert len([seen for seen in hubs["hf.co"].requests if "/tree/" in seen.path]) == 3
 
 
@@ -188,8 +188,8 @@ def test_a_listing_that_ends_too_early_is_asked_for_by_folder(hubs, monkeypatch)
     hub.cap = 6
     names = [f"{folder}/{number}.safetensors" for folder in ["abc", "d"] for number in range(4)]
     hub.add("u/many", {name: name.encode() for name in names} | {"config.json": b"{}"})
-    _, files = modelscope.files_of(parse("modelscope.cn/u/many"))
-    assert {file.path for file in files} == {*names, "config.json"}
+    listing = modelscope.look(parse("modelscope.cn/u/many"))
+    assert {file.path for file in listing.files} == {*names, "config.json"}
 
 
 def test_data_sets_of_modelscope_have_pages(hubs):
@@ -224,7 +224,6 @@ def test_a_registry_of_another_host_is_asked_by_its_name(registry):
     registry.add("team/phi:v1", [("model", GGUF)])
     model = resolve(f"{registry.url}/team/phi:v1")
     assert model.files[0].source.startswith(f"{registry.host}/team/phi@sha256:")
-    assert sources.list_quantizations(parse(f"{registry.url}/team/phi:v1"))[0].size_bytes == 1004
 
 
 def test_a_registry_gets_the_token_that_it_hands_out(registry):
