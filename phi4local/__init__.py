@@ -54,7 +54,7 @@ def load(
             (`http://127.0.0.1:8080`, with `#NAME` behind it where it has several models); `None` for the
             default model.
         settings: how to load it; unset fields are decided by the model and the machine. Not for servers.
-        adapters: LoRA adapters in GGUF form to load with it, by the names for `Model.adapted`.
+        adapters: LoRA adapters to load with it, GGUF files or PEFT folders, by the names for `Model.adapted`.
         progress: told while it is pulled or converted and while the file is loaded.
         api_key: for a server; unset, the variable PHI4LOCAL_API_KEY.
         pull: fetch a model that is not on this machine; `False` raises `ModelNotInstalledError` instead.

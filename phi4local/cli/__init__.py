@@ -15,6 +15,7 @@ from phi4local.cli import (
     bench,
     chat,
     convert,
+    convert_adapter,
     copy_model,
     create,
     disk_usage,
@@ -49,6 +50,7 @@ app.command("chat")(chat.chat)
 app.command("run")(run.run)
 app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
+app.command("convert-adapter")(convert_adapter.convert_adapter)
 app.command("plan")(plan.plan)
 app.command("recommend")(plan.recommend)
 app.command("list")(list_models.list_models)

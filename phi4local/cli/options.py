@@ -59,8 +59,8 @@ Adapters = Annotated[
     list[str] | None,
     typer.Option(
         "--adapter",
-        metavar="FILE[:SCALE]",
-        help="LoRA adapter in GGUF form, with its strength; repeatable",
+        metavar="ADAPTER[:SCALE]",
+        help="LoRA adapter (GGUF file or PEFT folder), with its strength; repeatable",
         rich_help_panel=LOADING,
     ),
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from phi4local.errors import GGUFError
 from phi4local.gguf.cursor import shown
-from phi4local.gguf.fields import positive, refused, text
+from phi4local.gguf.fields import refused, require_type, text
 from phi4local.gguf.header import Header, read_header
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ def validate_adapter(path: Path, base: Header) -> Header:
     """
     header = read_header(path)
     if header.get("general.type") != "adapter":
-        raise GGUFError(path, "is no adapter", hint="give a LoRA adapter in GGUF form")
+        raise GGUFError(path, "is no adapter", hint="give a LoRA adapter: a GGUF file or a folder of PEFT")
     if text(header, "adapter.type") != "lora":
         raise refused(header, "adapter.type", "lora")
     if header.architecture != base.architecture:
         raise refused(header, "general.architecture", str(base.architecture))
-    positive(header, "adapter.lora.alpha")
+    _check_scale(header)
     if "adapter.alora.invocation_tokens" in header.metadata:
         raise GGUFError(path, "is an activated adapter (aLoRA), which is not supported")
     pairs = _pairs(header)
@@ -50,6 +51,13 @@ def validate_adapter(path: Path, base: Header) -> Header:
             raise _misfit(path, name, "is not in the model", base)
         _check_pair(header, tensors[name], first, second, base)
     return header
+
+
+def _check_scale(header: Header) -> None:
+    """Let the scale be 0, which llama.cpp takes for none: it is in the matrices then."""
+    alpha = require_type(header, "adapter.lora.alpha", "f32")
+    if not isinstance(alpha, float) or not 0 <= alpha < math.inf:
+        raise refused(header, "adapter.lora.alpha", "a finite number, 0 or above")
 
 
 def _pairs(header: Header) -> dict[str, tuple[TensorInfo, TensorInfo]]:

@@ -13,6 +13,7 @@ from phi4local import convert, gguf
 from phi4local.convert import AdapterUse
 from phi4local.errors import AdapterError, ModelfileError
 from phi4local.runtime import conversion, resolve
+from phi4local.runtime.adapters import adapter_file
 from phi4local.store import installed, kept, modelfile, publish
 from phi4local.store import take_in as store
 from phi4local.store.manifests import Layer, Origin
@@ -59,10 +60,8 @@ def create(
     adapters = [_path(folder, adapter) for adapter in described.adapters]
     peft = [path for path in adapters if path.is_dir()]
     base = _base(described.base, folder, peft, quantization, progress)
-    incoming = [store.Incoming(path=path, kind="adapter") for path in adapters if path not in peft]
-    for adapter in incoming:
-        gguf.validate_adapter(adapter.path, base.header)
-    stored = store.take_in(incoming, progress=progress)
+    beside = [path for path in adapters if not (base.merged and path in peft)]
+    stored = _take_in_adapters(beside, base.header, progress)
     layers = (
         *_kept_layers(base.layers, described, adapters=bool(stored)),
         *map(publish.layer_of, stored),
@@ -77,6 +76,19 @@ def create(
     return installed.of(publish.publish_layers(reference, layers, origin, parameters=base.parameters))
 
 
+def _take_in_adapters(
+    paths: list[Path], base: Header, progress: Callable[[int, int], None]
+) -> tuple[publish.StoredFile, ...]:
+    """Keep adapters with the model: files are linked, what was converted is copied."""
+    stored: tuple[publish.StoredFile, ...] = ()
+    for path in paths:
+        file = adapter_file(path, base)
+        gguf.validate_adapter(file, base)
+        one = store.Incoming(path=file, kind="adapter")
+        stored += store.take_in([one], copy=path.is_dir(), progress=progress)
+    return stored
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
     """What FROM stands for, in the store's terms."""
@@ -86,6 +98,8 @@ class _Base:
     header: Header
     layers: tuple[Layer, ...]
     files: Mapping[str, str]
+    merged: bool = False
+    """Whether adapters of PEFT are in the weights: a checkpoint was converted."""
 
     @property
     def parameters(self) -> int:
@@ -113,13 +127,7 @@ def _base(
         wanted = convert.quantization_named(quantization) if quantization else source.quantization
         merged = tuple(AdapterUse(path) for path in peft)
         source = replace(source, quantization=wanted)
-        return _of_installed(conversion.converted(source, progress, adapters=merged))
-    if peft:
-        raise ModelfileError(
-            1,
-            f"`{peft[0].name}` is a folder of PEFT, which is merged while a checkpoint is converted",
-            hint="FROM a folder with the checkpoint, or give the adapter as a GGUF file",
-        )
+        return replace(_of_installed(conversion.converted(source, progress, adapters=merged)), merged=True)
     if quantization:
         raise ModelfileError(1, "only a checkpoint can be quantized", hint="leave out `--quantization`")
     if source.installed is not None:

@@ -11,6 +11,7 @@ from phi4local import catalog
 from phi4local.engine.adapters import AdapterFile
 from phi4local.engine.model import ModelFile
 from phi4local.gguf import validate_adapter
+from phi4local.runtime.adapters import adapter_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,14 +111,14 @@ def adapter_files(paths: Mapping[str, str | Path], base: Header) -> tuple[Adapte
     """Validate adapters for a model and return what the engine needs of them.
 
     Args:
-        paths: GGUF files by the name that requests will use.
+        paths: GGUF files or PEFT folders by the name that requests will use.
         base: the header of the model.
 
     Raises:
-        GGUFError: a file is no adapter, or one for another model.
+        GGUFError, AdapterError: no adapter, or one for another model.
     """
     files = []
-    for name, path in ((name, Path(path)) for name, path in paths.items()):
+    for name, path in ((name, adapter_file(Path(path), base)) for name, path in paths.items()):
         validate_adapter(path, base)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -46,7 +46,7 @@ def open_model(
     Args:
         name: a model here or on a server (`find_or_pull`); `None` for the default model.
         settings: how to load it; unset fields are decided by the model and the machine.
-        adapters: LoRA adapters in GGUF form to load with it, by the names for `Model.adapted`.
+        adapters: LoRA adapters to load with it, GGUF files or PEFT folders, by the names for `Model.adapted`.
         progress: told while a model is pulled or converted and while the file is loaded.
         consent: asked before a model that is not here is pulled; `None` refuses without asking a server.
 

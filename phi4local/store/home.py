@@ -45,6 +45,22 @@ def view_folder() -> Path:
     return models_folder() / "files"
 
 
+def make_adapters_folder() -> Path:
+    """Make and return the folder of the adapters that were converted from PEFT folders on the way.
+
+    Raises:
+        FileWriteError: the operating system refused.
+    """
+    folder = models_folder() / "adapters"
+    _make(folder)
+    return folder
+
+
+def adapters() -> list[Path]:
+    """Return the adapters that were converted from PEFT folders; missing ones are made again."""
+    return sorted((models_folder() / "adapters").glob("*.gguf"))
+
+
 def locks_folder() -> Path:
     """Return the folder of the locks between processes."""
     return models_folder() / "locks"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from phi4local import files
 from phi4local.errors import StoreError
-from phi4local.store import blobs, manifests, view
+from phi4local.store import blobs, home, manifests, view
 from phi4local.store.home import blobs_folder, manifests_folder, unfinished_folder, view_folder
 from phi4local.store.locks import STORE, locked
 
@@ -76,7 +76,7 @@ def drop_unused(digests: Collection[str]) -> int:
 
 
 def prune(*, grace_seconds: float = GRACE_SECONDS, dry_run: bool = False) -> Removed:
-    """Delete blobs that no manifest names, and views of models that are gone.
+    """Delete blobs that no manifest names, adapters converted on the way, and views of models that are gone.
 
     Args:
         grace_seconds: blobs made or used more recently stay.
@@ -98,9 +98,14 @@ def prune(*, grace_seconds: float = GRACE_SECONDS, dry_run: bool = False) -> Rem
         freed_bytes = 0
         for path, digest in idle:
             freed_bytes += _size(path) if dry_run else _drop(digest)
+        adapters = [path for path in home.adapters() if blobs.idle_seconds(path) >= grace_seconds]
+        freed_bytes += sum(map(_size, adapters))
         if not dry_run:
+            for path in adapters:
+                _delete(path)
             _remove_stray_views()
-        return Removed(names=tuple(path.name for path, _ in idle), freed_bytes=freed_bytes)
+        names = (*(path.name for path, _ in idle), *(path.name for path in adapters))
+        return Removed(names=names, freed_bytes=freed_bytes)
 
 
 def remove_partial(*, dry_run: bool = False) -> Removed:

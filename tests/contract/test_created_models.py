@@ -9,9 +9,9 @@ from safetensors.numpy import save_file
 
 import phi4local
 from phi4local.convert import AdapterUse, convert_checkpoint
-from phi4local.errors import AdapterError, GGUFError, ModelfileError
+from phi4local.errors import AdapterError, GGUFError
 from phi4local.runtime.create import create
-from phi4local.store import kept
+from phi4local.store import home, kept
 from tests.contract.test_adapters import weights_of
 from tests.lora_adapters import PLACES, random_deltas, write_adapter
 
@@ -123,8 +123,20 @@ def test_a_peft_folder_is_merged_while_the_checkpoint_is_converted(checkpoint, t
     expected = hashlib.sha256((tmp_path / "x.gguf").read_bytes()).hexdigest()
     assert model.manifest.of_kind("model")[0].digest == expected
     assert (model.quantization, model.reference.tag) == ("Q4_0", "latest")
-    with pytest.raises(ModelfileError):
-        create("x", f"FROM tuned\nADAPTER {peft}", tmp_path)
+
+
+def test_a_peft_folder_stays_beside_a_gguf_file(checkpoint, tmp_path, run_cli):
+    """It is converted and kept with the model: the answers are the adapter's, after a prune too."""
+    convert_checkpoint(checkpoint, tmp_path / "own.gguf", "F32")
+    peft = write_peft(tmp_path / "peft", random_deltas(weights_of(checkpoint), seed=5, size=0.3))
+    model = create("beside", f"FROM own.gguf\nADAPTER {peft}", tmp_path)
+    assert [layer.kind for layer in model.manifest.layers] == ["model", "adapter"]
+    ask = ["What is 3 plus 4?", "--temperature", "0", "-n", "8"]
+    expected = run_cli(["run", tmp_path / "own.gguf", *ask, "--adapter", peft]).stdout
+    for path in home.adapters():
+        path.unlink()
+    assert run_cli(["run", "beside", *ask]).stdout == expected
+    assert expected not in ("", run_cli(["run", tmp_path / "own.gguf", *ask]).stdout)
 
 
 def test_a_file_beside_the_modelfile_is_linked(checkpoint, tmp_path, run_cli):
