@@ -14,6 +14,7 @@ import typer
 from phi4local.cli import (
     bench,
     chat,
+    check,
     convert,
     convert_adapter,
     copy_model,
@@ -51,6 +52,7 @@ app.command("run")(run.run)
 app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
 app.command("convert-adapter")(convert_adapter.convert_adapter)
+app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("recommend")(plan.recommend)
 app.command("list")(list_models.list_models)

@@ -135,6 +135,39 @@ def quantize_rows(
     return stored
 
 
+def dequantize_rows(type_name: str, stored: NDArray[np.uint8], row_elements: int) -> NDArray[np.float32]:
+    """Return the numbers that blocks stand for, with ggml's own function.
+
+    Args:
+        type_name: a quantized key of `TENSOR_TYPES`.
+        stored: uint8, C-contiguous, whole rows.
+        row_elements: elements of one row.
+
+    Returns:
+        float32, (rows, row_elements). Example: 34 bytes of Q8_0 and 32 elements a row → (1, 32).
+
+    Raises:
+        ValueError: a type that is not quantized, or bytes that are no whole rows.
+        LibraryMissingError: llama-cpp-python's library is not there or does not load.
+    """
+    import numpy as np
+
+    row_bytes = row_size_bytes(type_name, row_elements)
+    if (
+        TENSOR_TYPES[type_name].block_elements == 1
+        or stored.size % row_bytes
+        or not stored.flags.c_contiguous
+    ):
+        raise ValueError(f"{stored.size} bytes are no contiguous rows of {row_elements} {type_name}")
+    values = np.empty((stored.size // row_bytes, row_elements), np.float32)
+    # The library calls them dequantize_row_q4_K and dequantize_row_iq4_xs.
+    name = type_name.lower().replace("_k", "_K") if type_name.startswith("Q") else type_name.lower()
+    function = getattr(_library(), f"dequantize_row_{name}")
+    function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64], None
+    function(stored.ctypes.data, values.ctypes.data, values.size)
+    return values
+
+
 def _checked(column_weights: NDArray[np.float32], row_elements: int) -> NDArray[np.float32]:
     import numpy as np
 
