@@ -24,6 +24,7 @@ from phi4local.cli import (
     list_models,
     plan,
     pull,
+    quality,
     remove,
     run,
     show,
@@ -65,6 +66,7 @@ app.command("prune")(remove.prune)
 app.command("du")(disk_usage.du)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
+app.command("quality")(quality.quality)
 
 
 def _print_version(*, wanted: bool) -> None:

@@ -61,6 +61,7 @@ class ContextShape:
         kv_offload: keep the cells of a layer where its weights are; else all of them in main memory.
         device_cut: let sequences have their logits cut where they are computed, see `DeviceCut`.
         embeddings: keep the last hidden state of every token, for `hidden_states`.
+        most_logits: rows of logits that one decode can have; one for each sequence when left out.
     """
 
     context_tokens: int
@@ -73,6 +74,7 @@ class ContextShape:
     kv_offload: bool = True
     device_cut: bool = False
     embeddings: bool = False
+    most_logits: int | None = None
 
 
 class NativeContext:
@@ -93,7 +95,7 @@ class NativeContext:
         parameters.flash_attn_type = -1 if shape.flash_attention is None else int(shape.flash_attention)
         parameters.n_seq_max = shape.sequences
         # Rows of logits: one for each sequence (llama.cpp asks for no fewer), not one for each token.
-        parameters.n_outputs_max = shape.sequences
+        parameters.n_outputs_max = max(shape.sequences, shape.most_logits or 0)
         if shape.embeddings:
             parameters.embeddings = True
             parameters.pooling_type = _NO_POOLING

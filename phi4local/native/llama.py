@@ -162,6 +162,11 @@ class NativeModel:
                 return ids[:count]
             room = -count
 
+    def opening_token(self) -> int | None:
+        """Return the token that the vocabulary puts before every text; `None` without one, as in Phi-4's."""
+        adds = self._api.llama_vocab_get_add_bos(self.vocabulary)
+        return int(self._api.llama_vocab_bos(self.vocabulary)) if adds else None
+
     def piece(self, token: int) -> bytes:
         """Return the bytes that `token` adds to the text; a control token adds none."""
         buffer = self._piece_buffer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from phi4local.engine.events import Finished
 from phi4local.engine.model import LoadedModel
 from phi4local.engine.scheduler import Job, Scheduler
 from phi4local.engine.worker import protocol
+from phi4local.engine.worker.process import prepare_child, take_standard_output
 from phi4local.errors import EngineError, Phi4LocalError
 from phi4local.native import llama
 from phi4local.settings import LoadSettings
@@ -35,29 +35,9 @@ _Part = TypeVar("_Part")
 
 def main() -> None:
     """Serve one parent until it goes away."""
-    _prepare_process()
-    commands, replies = sys.stdin.buffer, _take_standard_output()
+    prepare_child()
+    commands, replies = sys.stdin.buffer, take_standard_output()
     _end_with_parent(Child(replies).serve, commands)
-
-
-def _prepare_process() -> None:
-    # Ctrl-C reaches the whole terminal group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["GGML_NO_BACKTRACE"] = "1"  # ggml would start a debugger before it aborts
-    if sys.platform != "win32":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):  # Linux: when memory runs out, this process goes before its parent
-        Path("/proc/self/oom_score_adj").write_text("500")
-
-
-def _take_standard_output() -> IO[bytes]:
-    """Keep the pipe for replies, and send to stderr whatever native code prints."""
-    sys.stdout.flush()
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return replies
 
 
 def _end_with_parent(serve: Callable[[IO[bytes]], None], commands: IO[bytes]) -> None:

@@ -1,0 +1,179 @@
+"""`phi4local quality`: what quantizing costs, in perplexity and KL divergence."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path  # noqa: TC003 - typer evaluates the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phi4local.cli import options, quality_report, render
+from phi4local.cli.consent import consent
+from phi4local.cli.progress import shown_progress
+from phi4local.settings import LoadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phi4local.bench.quality.measure import Reading
+    from phi4local.bench.quality.report import QualityRow
+    from phi4local.bench.quality.subjects import Subject
+
+TEXT, BASE, LADDER, OUTPUT = "Text", "Base", "Ladder", "Output"
+
+
+def quality(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Names, GGUF files or checkpoint folders",
+            show_default=False,
+            autocompletion=options.complete_model,
+        ),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="BASE", help="Model to compare with", rich_help_panel=BASE),
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option("--text", help="Plain text to read", rich_help_panel=TEXT)
+    ] = None,
+    context: Annotated[
+        int, typer.Option("--context", "-c", help="Tokens of a chunk", rich_help_panel=TEXT)
+    ] = 512,
+    chunks: Annotated[
+        int | None, typer.Option("--chunks", help="Read only so many", rich_help_panel=TEXT)
+    ] = None,
+    save_base: Annotated[
+        Path | None,
+        typer.Option("--save-base", help="Keep the base's log-probabilities", rich_help_panel=BASE),
+    ] = None,
+    base_logits: Annotated[
+        Path | None,
+        typer.Option("--base-logits", help="Compare with such a file, not a model", rich_help_panel=BASE),
+    ] = None,
+    ladder: Annotated[
+        bool,
+        typer.Option("--ladder", help="Convert and measure many quantizations", rich_help_panel=LADDER),
+    ] = False,
+    quantizations: Annotated[
+        str | None,
+        typer.Option(
+            "--quantizations", "-q", help="Steps of the ladder, with commas", rich_help_panel=LADDER
+        ),
+    ] = None,
+    imatrix: Annotated[
+        Path | None, typer.Option("--imatrix", help="Importance matrix", rich_help_panel=LADDER)
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Folder to keep the files in", rich_help_panel=LADDER)
+    ] = None,
+    layout: Annotated[
+        str, typer.Option("--format", help="table, md, csv, json or jsonl", rich_help_panel=OUTPUT)
+    ] = "table",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files; load what won't fit", rich_help_panel=OUTPUT)
+    ] = False,
+    gpu_layers: options.GpuLayers = None,
+    kv: options.KvType = None,
+    threads: options.Threads = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+) -> None:
+    """Measure what quantizing costs: perplexity, and KL divergence from a base.
+
+    Example: phi4local quality phi-4:Q4_K_M --against phi-4:Q8_0 --text wiki.test.raw
+    """
+    from phi4local.bench.quality.measure import Reading
+
+    layout = quality_report.checked_layout("json" if json else layout)
+    loading = LoadSettings(
+        context_tokens=context, gpu_layers=gpu_layers, kv_type=kv, threads=threads, force=force or None
+    )
+    _check(models, against, base_logits, ladder=ladder)
+    with contextlib.ExitStack() as stack:
+        found = text or stack.enter_context(
+            _own_text([*models, *([against] if against else [])], base_logits)
+        )
+        reading = Reading(
+            text=found, chunks=chunks, base_logits=base_logits, save_base=save_base, overwrite=force
+        )
+        if ladder:
+            rows = _ladder(models[0], loading, reading, (quantizations, imatrix, keep), yes=yes)
+        else:
+            rows = _rows(models, against, loading, reading, yes=yes)
+        quality_report.show(list(rows), layout)
+
+
+def _check(models: list[str], against: str | None, base_logits: Path | None, *, ladder: bool) -> None:
+    from phi4local.errors import InvalidSettingError
+
+    if against and base_logits:
+        raise InvalidSettingError(
+            "base_logits",
+            "cannot stand beside `--against`",
+            hint="the file is the base: leave one of them out",
+        )
+    if ladder and (against or len(models) != 1):
+        raise InvalidSettingError(
+            "ladder",
+            "takes one model and makes its own base",
+            hint="for example `phi4local quality ./phi-4 --ladder --text wiki.test.raw`",
+        )
+
+
+@contextlib.contextmanager
+def _own_text(names: list[str], base_logits: Path | None) -> Iterator[Path | None]:
+    """Yield the embedded model's held-out text when nothing else is measured."""
+    from phi4local.bench.quality.measure import work_folder
+    from phi4local.bench.quality.text import EMBEDDED_MODEL, write_held_out
+
+    if base_logits or any(name.partition(":")[0].lower() != EMBEDDED_MODEL for name in names):
+        yield None
+        return
+    with work_folder() as folder:
+        yield write_held_out(folder)
+
+
+def _rows(
+    models: list[str], against: str | None, loading: LoadSettings, reading: Reading, *, yes: bool
+) -> Iterator[QualityRow]:
+    from phi4local.bench.quality.measure import measure
+    from phi4local.bench.quality.subjects import check_vocabularies, find_subject
+
+    with shown_progress() as progress:
+
+        def found(name: str) -> Subject:
+            return find_subject(name, loading, consent=consent(progress, yes=yes), progress=progress)
+
+        base = found(against) if against else None
+        subjects = [found(name) for name in models]
+    for line in dict.fromkeys(line for subject in subjects for line in subject.notices):
+        render.notice(f"note: {line}")
+    if base is not None:
+        check_vocabularies(base, subjects)
+    with quality_report.shown() as tell:
+        yield from measure(subjects, reading, base=base, count=len(subjects) + (base is not None), tell=tell)
+
+
+def _ladder(
+    model: str,
+    loading: LoadSettings,
+    reading: Reading,
+    chosen: tuple[str | None, Path | None, Path | None],
+    *,
+    yes: bool,
+) -> Iterator[QualityRow]:
+    from phi4local.bench.quality.ladder import LADDER, Ladder, ladder_source, measure_ladder
+    from phi4local.convert import quantization_named
+
+    quantizations, imatrix, keep = chosen
+    names = quantizations.split(",") if quantizations else LADDER
+    steps = tuple(dict.fromkeys(quantization_named(name.strip()) for name in names))
+    with shown_progress() as progress:
+        source, base = ladder_source(model, consent=consent(progress, yes=yes), progress=progress)
+    made = Ladder(source=source, base=base, steps=steps, settings=loading, imatrix=imatrix, keep=keep)
+    with quality_report.shown() as tell:
+        yield from measure_ladder(made, reading, tell=tell)
