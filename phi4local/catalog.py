@@ -116,6 +116,12 @@ def data_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / "models"
 
 
+def recipes_folder() -> Path:
+    """Return the folder of recipes and the calibration text: in the package, else the checkout's."""
+    packaged = Path(__file__).parent / "recipes"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "convert" / "recipes"
+
+
 def model_names() -> tuple[str, ...]:
     """Return the names of all manifests, sorted. Example: `("phi-4", "phi4-nano")`."""
     return tuple(sorted(path.stem for path in data_folder().glob("*.toml")))

@@ -20,6 +20,7 @@ from phi4local.cli import (
     copy_model,
     create,
     disk_usage,
+    imatrix,
     import_file,
     list_models,
     plan,
@@ -53,6 +54,7 @@ app.command("run")(run.run)
 app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
 app.command("convert-adapter")(convert_adapter.convert_adapter)
+app.command("imatrix")(imatrix.imatrix)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("recommend")(plan.recommend)

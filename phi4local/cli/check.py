@@ -34,7 +34,7 @@ def check(
 
     with shown_progress() as show:
         found, run = check_model(
-            file, against, progress=lambda done, total: show(Progress("verifying", done, total))
+            file, against, progress=lambda done, total: show(Progress("comparing", done * 100 // total, 100))
         )
     findings = (*found.findings, *(run.findings if run else ()))
     if json:

@@ -25,6 +25,8 @@ _STAGES = {
     "checking": "Checking",
     "converting": "Converting",
     "loading": "Loading",
+    "comparing": "Comparing",
+    "measuring": "Measuring",
 }
 _BYTES = ("pulling", "checking", "verifying", "importing")
 

@@ -19,6 +19,7 @@ from phi4local.native.llama import bindings, last_log_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from phi4local.native.activations import ActivationReader
     from phi4local.native.llama import NativeModel
 
 _FEWEST_CELLS = 256
@@ -80,11 +81,18 @@ class ContextShape:
 class NativeContext:
     """KV cache and compute buffers of one model, which must outlive them.
 
+    Args:
+        model: whose context it is.
+        shape: what it is made with.
+        observer: sees what is computed, or `None`.
+
     Raises:
         EngineError: llama.cpp could not make the context, usually for lack of memory.
     """
 
-    def __init__(self, model: NativeModel, shape: ContextShape) -> None:
+    def __init__(
+        self, model: NativeModel, shape: ContextShape, observer: ActivationReader | None = None
+    ) -> None:
         self._api = api = bindings()
         parameters = api.llama_context_default_params()
         cells = max(shape.context_tokens, _FEWEST_CELLS)
@@ -103,6 +111,9 @@ class NativeContext:
         parameters.kv_unified = shape.unified
         parameters.offload_kqv = shape.kv_offload
         parameters.no_perf = True
+        self._observer = observer  # llama.cpp keeps a pointer to its callback
+        if observer is not None:
+            parameters.cb_eval = observer.callback
         self.handle = api.llama_init_from_model(model.handle, parameters)
         if not self.handle:
             raise EngineError(

@@ -10,8 +10,8 @@ class Progress:
     """How far opening or pulling is.
 
     Attributes:
-        stage: `reading` (a server's list), `pulling`, `checking` or `converting` (bytes), or `loading` (per
-            cent).
+        stage: `reading` (a server's list), `pulling`, `checking` or `converting` (bytes); `loading`,
+            `comparing` or `measuring` (per cent).
         done: never less than in the report before, in one stage.
         total: what `done` grows to; 0 when that is not known.
         reused: bytes of `done` that were here before.
