@@ -20,6 +20,7 @@ from phi4local.cli import (
     copy_model,
     create,
     disk_usage,
+    doctor,
     imatrix,
     import_file,
     list_models,
@@ -69,6 +70,7 @@ app.command("du")(disk_usage.du)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("quality")(quality.quality)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(*, wanted: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SMALLER_CACHE = "q8_0"
 """Half of f16's bytes; the first thing to give up, since answers hardly change."""
-_CPU_BUILD = "build llama.cpp for it, for example with `CMAKE_ARGS=-DGGML_CUDA=on make setup`"
+_CPU_BUILD = "`phi4local doctor` says which GPU is here and what to type to use it"
 
 
 @dataclass(frozen=True, slots=True)

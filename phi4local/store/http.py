@@ -150,18 +150,23 @@ def _body(response: Any, limit_bytes: int, url: str) -> bytes:  # noqa: ANN401
 
 @contextlib.contextmanager
 def send(
-    url: str, credentials: Credentials, headers: Mapping[str, str], *, read_seconds: float = READ_SECONDS
+    url: str,
+    credentials: Credentials,
+    headers: Mapping[str, str],
+    *,
+    read_seconds: float = READ_SECONDS,
+    connect_seconds: float = CONNECT_SECONDS,
 ) -> Iterator[Any]:
     """Ask once, without following a redirect; the body is read by the caller.
 
-    A silence of `read_seconds` is a lost connection.
+    A silence of `read_seconds` is a lost connection, and so is a host that takes none in `connect_seconds`.
     """
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever httpx it uses
 
     if is_offline():
         raise OfflineError(origin_of(url))
     sent = {"Accept-Encoding": "identity", **headers, **credentials.headers_for(url)}
-    timeout = httpx.Timeout(read_seconds, connect=CONNECT_SECONDS, pool=None)
+    timeout = httpx.Timeout(read_seconds, connect=connect_seconds, pool=None)
     try:
         local = is_loopback(urllib.parse.urlsplit(url).netloc)
         with no_logs(), _client(local).stream("GET", url, headers=sent, timeout=timeout) as response:

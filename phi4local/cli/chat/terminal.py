@@ -65,7 +65,7 @@ def _headline(model: Model | RemoteModel) -> str:
         return f"{visible(model.name)} on {model.address}"
     settings = model.facts.settings
     on_gpu, layers = settings.gpu_layers or 0, model.file.layers + 1
-    where = [f"{on_gpu} of {layers} layers on the GPU"] if on_gpu else []
+    where = [f"{on_gpu} of {layers} layers on the GPU" if on_gpu else "all layers on the CPU"]
     where += [f"{settings.threads} threads"] if on_gpu < layers else []
     size = render.size(model.file.header.file_bytes)
     return f"{model.name}, {size}, {model.context_tokens:,} tokens of context, {', '.join(where)}"
