@@ -2,6 +2,7 @@
 
     Phi4LocalError                      exit code 1; everything below is a known failure with a hint
     ├── InvalidSettingError             a setting outside its range, or a setting that does not exist
+    ├── MissingExtraError               a library that is installed only with an extra
     ├── UnknownModelError               a name that is no manifest, file or folder
     ├── ModelNotInstalledError          a known model of which nothing is on this machine
     ├── AmbiguousNameError              a name that stands for several models
@@ -53,6 +54,7 @@ from phi4local.errors.base import (
     FileFormatError,
     FileWriteError,
     InvalidSettingError,
+    MissingExtraError,
     NotEnoughDiskError,
     OutputExistsError,
     Phi4LocalError,
@@ -124,6 +126,7 @@ __all__ = [
     "InvalidReferenceError",
     "InvalidSettingError",
     "LibraryMissingError",
+    "MissingExtraError",
     "MissingImatrixError",
     "ModelFileChangedError",
     "ModelLoadError",

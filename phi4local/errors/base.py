@@ -30,6 +30,17 @@ class InvalidSettingError(Phi4LocalError):
         self.setting = setting
 
 
+class MissingExtraError(Phi4LocalError):
+    """Something was asked for whose library is installed only with an extra."""
+
+    def __init__(self, extra: str, library: str, purpose: str) -> None:
+        super().__init__(
+            f"{library}, which {purpose}, is not installed", hint=f'run: pip install "phi4local[{extra}]"'
+        )
+        self.extra = extra
+        self.library = library
+
+
 class FileFormatError(Phi4LocalError):
     """A file that is not what it claims to be."""
 
