@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from phi4local.bench.quality.report import QualityRow
     from phi4local.bench.quality.subjects import Subject
 
+    Bases = tuple[str | None, Path | None, Path | None]
+
 TEXT, BASE, LADDER, OUTPUT = "Text", "Base", "Ladder", "Output"
 
 
@@ -41,8 +43,9 @@ def quality(
         Path | None, typer.Option("--text", help="Plain text to read", rich_help_panel=TEXT)
     ] = None,
     context: Annotated[
-        int, typer.Option("--context", "-c", help="Tokens of a chunk", rich_help_panel=TEXT)
-    ] = 512,
+        int | None,
+        typer.Option("--context", "-c", help="Tokens of a chunk", show_default="512", rich_help_panel=TEXT),
+    ] = None,
     chunks: Annotated[
         int | None, typer.Option("--chunks", help="Read only so many", rich_help_panel=TEXT)
     ] = None,
@@ -89,10 +92,14 @@ def quality(
     from phi4local.bench.quality.measure import Reading
 
     layout = quality_report.checked_layout("json" if json else layout)
+    _check(models, (against, base_logits, save_base), ladder=ladder)
     loading = LoadSettings(
-        context_tokens=context, gpu_layers=gpu_layers, kv_type=kv, threads=threads, force=force or None
+        context_tokens=_context_tokens(context, base_logits),
+        gpu_layers=gpu_layers,
+        kv_type=kv,
+        threads=threads,
+        force=force or None,
     )
-    _check(models, against, base_logits, ladder=ladder)
     with contextlib.ExitStack() as stack:
         found = text or stack.enter_context(
             _own_text([*models, *([against] if against else [])], base_logits)
@@ -107,13 +114,39 @@ def quality(
         quality_report.show(list(rows), layout)
 
 
-def _check(models: list[str], against: str | None, base_logits: Path | None, *, ladder: bool) -> None:
+DEFAULT_CONTEXT_TOKENS = 512
+"""llama-perplexity's; published figures are made with it."""
+
+
+def _context_tokens(wanted: int | None, base_logits: Path | None) -> int:
+    """Return the tokens of a chunk; a file of log-probabilities has its own."""
+    from phi4local.bench.quality.base_file import base_shape
     from phi4local.errors import InvalidSettingError
 
-    if against and base_logits:
+    if base_logits is None:
+        return DEFAULT_CONTEXT_TOKENS if wanted is None else wanted
+    found = base_shape(base_logits).context_tokens
+    if wanted not in (None, found):
+        raise InvalidSettingError(
+            "context", f"is {wanted:,}; `{base_logits}` was made with {found:,}", hint="leave `--context` out"
+        )
+    return found
+
+
+def _check(models: list[str], bases: Bases, *, ladder: bool) -> None:
+    """Refuse options that mean nothing together.
+
+    Raises:
+        InvalidSettingError: two bases, a ladder of several models, or no base to save.
+    """
+    from phi4local.errors import InvalidSettingError
+
+    against, base_logits, save_base = bases
+    if base_logits and (against or save_base):
+        other = "--against" if against else "--save-base"
         raise InvalidSettingError(
             "base_logits",
-            "cannot stand beside `--against`",
+            f"cannot stand beside `{other}`",
             hint="the file is the base: leave one of them out",
         )
     if ladder and (against or len(models) != 1):
@@ -121,6 +154,10 @@ def _check(models: list[str], against: str | None, base_logits: Path | None, *, 
             "ladder",
             "takes one model and makes its own base",
             hint="for example `phi4local quality ./phi-4 --ladder --text wiki.test.raw`",
+        )
+    if save_base and not (against or ladder) and len(models) != 1:
+        raise InvalidSettingError(
+            "save_base", "does not know which model is the base", hint="name it with `--against`"
         )
 
 
@@ -148,9 +185,13 @@ def _rows(
         def found(name: str) -> Subject:
             return find_subject(name, loading, consent=consent(progress, yes=yes), progress=progress)
 
+        # One model whose log-probabilities are kept is a base without anything to compare.
+        if reading.save_base and not against:
+            against, models = models[0], []
         base = found(against) if against else None
         subjects = [found(name) for name in models]
-    for line in dict.fromkeys(line for subject in subjects for line in subject.notices):
+    everything = [*subjects, *([base] if base else [])]
+    for line in dict.fromkeys(line for subject in everything for line in subject.notices):
         render.notice(f"note: {line}")
     if base is not None:
         check_vocabularies(base, subjects)
@@ -174,6 +215,14 @@ def _ladder(
     steps = tuple(dict.fromkeys(quantization_named(name.strip()) for name in names))
     with shown_progress() as progress:
         source, base = ladder_source(model, consent=consent(progress, yes=yes), progress=progress)
-    made = Ladder(source=source, base=base, steps=steps, settings=loading, imatrix=imatrix, keep=keep)
+    made = Ladder(
+        source=source,
+        base=base,
+        steps=steps,
+        settings=loading,
+        imatrix=imatrix,
+        keep=keep,
+        overwrite=reading.overwrite,
+    )
     with quality_report.shown() as tell:
         yield from measure_ladder(made, reading, tell=tell)

@@ -127,7 +127,8 @@ def _table(rows: Sequence[QualityRow]) -> None:
     import shutil
 
     first = rows[-1]
-    title = f"{first.chunks} chunks of {first.context_tokens} tokens, {first.scored_tokens:,} scored"
+    chunks = f"{first.chunks} chunk" + ("" if first.chunks == 1 else "s")
+    title = f"{chunks} of {first.context_tokens} tokens, {first.scored_tokens:,} scored"
     compared = any(row.divergence for row in rows)
     columns = _QUALITY if compared else _QUALITY[:4]
     cells = [_quality_cells(row)[: len(columns)] for row in rows]

@@ -2,17 +2,19 @@
 
 import json
 import math
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from gguf import GGUFReader
 
 from benchmarks import build_peers
 from phi4local.bench.quality.measure import Reading, measure, work_folder
 from phi4local.bench.quality.subjects import find_subject
 from phi4local.bench.quality.text import write_held_out
 from phi4local.convert import convert_to_several
-from phi4local.errors import InvalidSettingError
+from phi4local.errors import InvalidSettingError, NonFiniteLogitsError
 from phi4local.settings import LoadSettings
 from tests.golden import make_quality
 
@@ -143,9 +145,8 @@ def program():
 
 def test_llama_perplexity_here_prints_the_same_digits(program, folder, rows):
     """It reads our base's file, and we read its: the figures agree as far as it prints them."""
-    arguments = ("-m", folder / "Q4_K_M.gguf", "-c", 512, "-b", 512, "--kl-divergence")
-    said = make_quality.perplexity(program, *arguments, "--kl-divergence-base", folder / "base.logits")
-    for name, (value, error) in make_quality.figures(said).items():
+    arguments = (folder / "Q4_K_M.gguf", folder / "base.logits", "-c", 512, "-b", 512)
+    for name, (value, error) in make_quality.comparison(program, *arguments).items():
         mine, my_error = figure(rows["Q4_K_M"], name)
         digit = 1e-3 if name.partition(" ")[0] in PERCENT else 1e-6
         # Its percentiles are at places in float32, which moves them by up to one in 10,000.
@@ -163,3 +164,15 @@ def test_a_file_of_llama_perplexity_is_a_base(program, folder, rows):
     ]
     assert found.divergence.kl.value == pytest.approx(mine.divergence.kl.value, rel=1e-5)
     assert found.divergence.log_ratio == found.divergence.stored_log_ratio
+
+
+def test_a_model_that_computes_nonsense_is_refused(folder, tmp_path):
+    path = tmp_path / "poisoned.gguf"
+    shutil.copy(folder / "F32.gguf", path)  # quantized products lose a NaN
+    reader = GGUFReader(path, "r+")
+    (norm,) = (tensor for tensor in reader.tensors if tensor.name == "output_norm.weight")
+    norm.data[0] = math.nan
+    reader.data.flush()
+    with pytest.raises(NonFiniteLogitsError) as refused:
+        list(measure([subject(path)], Reading(text=folder / "held-out.txt", chunks=1), count=1))
+    assert refused.value.position == 256

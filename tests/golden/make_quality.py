@@ -56,11 +56,20 @@ def figures(text):
     return found
 
 
-def perplexity(program, *arguments):
-    """Run llama-perplexity and return everything that it said."""
-    command = [program, *arguments, "-t", 2, "-ngl", 0]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    return done.stdout + done.stderr
+def perplexity(program, *arguments, end="Final estimate"):
+    """Run llama-perplexity and return everything that it said, up to the line that holds `end`."""
+    command = list(map(str, [program, *arguments, "-t", 2, "-ngl", 0]))
+    for _ in range(6):  # its log is written by a thread, and now and then lines are missing at the end
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        if end in done.stdout + done.stderr:
+            return done.stdout + done.stderr
+    raise SystemExit("error: llama-perplexity printed too little")
+
+
+def comparison(program, model, logits, *arguments):
+    """Return the figures of llama-perplexity's comparison of a model with a base's log-probabilities."""
+    compare = ("--kl-divergence", "--kl-divergence-base", logits)
+    return figures(perplexity(program, "-m", model, *arguments, *compare, end="Same top p:"))
 
 
 def measure(program, folder, files, base, batch):
@@ -72,8 +81,7 @@ def measure(program, folder, files, base, batch):
         program, "-m", base, "-f", text, *shape, "--chunks", CHUNKS, "--kl-divergence-base", logits
     )
     last = re.search(r"Final estimate: PPL = ([\d.]+) \+/- ([\d.]+)", said)
-    compare = ("--kl-divergence", "--kl-divergence-base", logits)
-    steps = {name: figures(perplexity(program, "-m", path, *shape, *compare)) for name, path in files.items()}
+    steps = {name: comparison(program, path, logits, *shape) for name, path in files.items()}
     return {"base": [float(number) for number in last.groups()], "steps": steps}
 
 

@@ -70,6 +70,16 @@ class BaseShape:
         return self.losses_offset + len(LOSSES_MAGIC) + 8 * self.chunks * self.scored
 
 
+def base_shape(path: Path) -> BaseShape:
+    """Return the sizes of a file.
+
+    Raises:
+        FileFormatError: as `BaseFile`.
+    """
+    with BaseFile(path) as base:
+        return base.shape
+
+
 class BaseWriter:
     """Writes a file in order: the tokens, then position after position.
 

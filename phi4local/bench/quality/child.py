@@ -22,6 +22,7 @@ from phi4local.bench.quality.base_file import BaseFile, BaseShape, BaseWriter
 from phi4local.bench.quality.chunks import Chunks
 from phi4local.bench.quality.reader import Reader
 from phi4local.bench.quality.scores import Compared, Scorer
+from phi4local.bench.quality.text import read_text
 from phi4local.engine.worker import protocol
 from phi4local.engine.worker.process import prepare_child, take_standard_output
 from phi4local.errors import InvalidSettingError, Phi4LocalError
@@ -128,32 +129,12 @@ def _chunks(order: Order, reader: Reader, base: BaseFile | None) -> Chunks:
         return Chunks.cut(reader.tokenize(read_text(Path(order.text or ""))), context_tokens, order.limit)
     if base.shape.vocabulary_tokens != reader.native.vocabulary_tokens:
         raise InvalidSettingError(
-            "against",
-            f"has {base.shape.vocabulary_tokens:,} tokens in its vocabulary, and the model "
+            "base_logits",
+            f"is for {base.shape.vocabulary_tokens:,} tokens, and the model has "
             f"{reader.native.vocabulary_tokens:,}",
-            hint="compare models of one vocabulary: quantizations or fine-tunes of the same model",
+            hint="compare quantizations or fine-tunes of the same model",
         )
     return base.chunks.limited(order.limit)
-
-
-def read_text(path: Path) -> str:
-    """Return a text without the line end at its end, as llama.cpp's programs read their files.
-
-    Raises:
-        FileFormatError: it cannot be read, or is not UTF-8.
-    """
-    from phi4local.errors import FileFormatError
-
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        hint = "give a file with plain text in UTF-8"
-        raise FileFormatError(path, (error.strerror or str(error)).lower(), hint=hint) from error
-    try:
-        return data.removesuffix(b"\n").decode("utf-8")
-    except UnicodeDecodeError as error:
-        problem = f"is no UTF-8 text at byte {error.start:,}"
-        raise FileFormatError(path, problem, hint="save it as plain text in UTF-8") from error
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phi4local import convert, gguf
+from phi4local import convert, files, gguf
 from phi4local.bench.quality.measure import Progress, Reading, measure, work_folder
 from phi4local.bench.quality.subjects import subject_of
 from phi4local.convert.checkpoint import open_checkpoint
-from phi4local.errors import InvalidSettingError
+from phi4local.errors import FileWriteError, InvalidSettingError
 from phi4local.runtime import resolve
 from phi4local.runtime.absent import find_or_pull
 
@@ -39,6 +39,7 @@ class Ladder:
         steps: quantizations to measure.
         imatrix: importance matrix, or `None`.
         keep: folder for the files, or `None` to remove each one when it is measured.
+        overwrite: files in that folder may be replaced.
         settings: to load with.
     """
 
@@ -48,6 +49,32 @@ class Ladder:
     settings: LoadSettings
     imatrix: Path | None = None
     keep: Path | None = None
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Find what would go wrong at a later step, before the first one.
+
+        Raises:
+            MissingImatrixError: a step needs an importance matrix.
+            FileWriteError: a file that is to be kept is there already, or its folder is not.
+            CheckpointError, GGUFError, ConversionError: the source cannot be converted.
+        """
+        convert.plan_conversions(self.source, list(self.steps), options=self.target)
+        if self.keep is None:
+            return
+        if not self.keep.is_dir():
+            raise FileWriteError(self.keep, "no such folder", hint="make it first, or leave `--keep` out")
+        for step in self.steps:
+            files.refuse_existing(self.output(step, self.keep), overwrite=self.overwrite)
+
+    @property
+    def target(self) -> convert.TargetOptions:
+        """How the steps are made."""
+        return convert.TargetOptions(imatrix=self.imatrix)
+
+    def output(self, quantization: str, folder: Path) -> Path:
+        """Return the file of a step. Example: `phi-4`, Q4_K_M → `phi-4-Q4_K_M.gguf`."""
+        return folder / f"{self.source.name.removesuffix('.gguf')}-{quantization}.gguf"
 
 
 def ladder_source(
@@ -90,6 +117,7 @@ def measure_ladder(
         ConversionError, FileWriteError: a step cannot be made.
         As `measure`.
     """
+    ladder.check()
     with_base = reading.base_logits is None
     count = len(ladder.steps) + with_base
     with work_folder() as folder:
@@ -119,14 +147,15 @@ def _steps(
 def _converted(
     ladder: Ladder, quantization: str, folder: Path, start: Progress, tell: Callable[[Progress], None]
 ) -> Subject:
-    output = (ladder.keep or folder) / f"{ladder.source.stem}-{quantization}.gguf"
-    target = convert.TargetOptions(imatrix=ladder.imatrix) if ladder.imatrix else convert.TargetOptions()
+    kept = ladder.keep is not None and quantization in ladder.steps
+    output = ladder.output(quantization, ladder.keep if kept and ladder.keep else folder)
     convert.convert_checkpoint(
         ladder.source,
         output,
         quantization,
         threads=ladder.settings.threads,
-        target=target,
+        overwrite=ladder.overwrite,
+        target=ladder.target,
         progress=lambda done, total, _tensor: tell(start.at("converting", done, total)),
     )
-    return subject_of(quantization, output, ladder.settings, kept=ladder.keep is not None)
+    return subject_of(quantization, output, ladder.settings, kept=kept)

@@ -8,8 +8,10 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from phi4local import files
 from phi4local.bench.quality.figures import Divergence, Estimate
 from phi4local.bench.quality.report import QualityRow
+from phi4local.bench.quality.text import read_text
 from phi4local.engine.worker import protocol
 from phi4local.engine.worker.pipes import PipedProcess
 from phi4local.errors import EngineCrashedError, InvalidSettingError
@@ -38,6 +40,8 @@ class Reading:
 
     Raises:
         InvalidSettingError: a combination that means nothing.
+        FileFormatError: the text cannot be read.
+        OutputExistsError: `save_base` is there.
     """
 
     text: Path | None = None
@@ -50,7 +54,13 @@ class Reading:
         if self.chunks is not None and self.chunks < 1:
             raise InvalidSettingError("chunks", f"is {self.chunks}; it must be at least 1")
         if self.text is None and self.base_logits is None:
-            raise InvalidSettingError("text", "is not set", hint=TEXT_HINT)
+            raise InvalidSettingError(
+                "text", "is not set, and there is no text for every model", hint=TEXT_HINT
+            )
+        if self.text is not None:
+            read_text(self.text)  # before anything is converted or loaded
+        if self.save_base is not None:
+            files.refuse_existing(self.save_base, overwrite=self.overwrite)
 
 
 TEXT_HINT = (

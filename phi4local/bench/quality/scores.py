@@ -167,10 +167,10 @@ class Scorer:
         result.same_best[place] = base.argmax(axis=1) == rows.argmax(axis=1)
         np.subtract(base, rows, out=scratch)
         scratch += total[:, None]
-        hidden = base <= -DEEPEST
+        likely = base > -DEEPEST
         np.exp(base, out=base)
-        base[hidden] = 0
-        np.multiply(scratch, base, out=scratch)
+        scratch *= base
+        scratch *= likely  # a product with 0 and 1; assigning by a mask takes fifteen times as long
         result.divergences[place] = scratch.sum(axis=1, dtype=np.float64)
         base_losses = result.base_losses[place]
         losses = result.losses[place].astype(np.float32)
@@ -189,8 +189,9 @@ class Scorer:
 def _log_sums(rows: Floats, position: int) -> tuple[Floats, NDArray[np.float64], Floats]:
     """Return each row's largest logit, ln of the sum of exp(logit - largest), and scratch space."""
     best = rows.max(axis=1)
-    scratch = np.subtract(rows, best[:, None])
-    np.exp(scratch, out=scratch)
+    with np.errstate(invalid="ignore"):  # infinity less infinity; refused below
+        scratch = np.subtract(rows, best[:, None])
+        np.exp(scratch, out=scratch)
     log_sum = np.log(scratch.sum(axis=1, dtype=np.float64))
     if not (np.isfinite(log_sum).all() and np.isfinite(best).all()):
         broken = ~(np.isfinite(log_sum) & np.isfinite(best))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi4local import gguf
@@ -17,7 +18,6 @@ from phi4local.runtime.settle import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from phi4local.runtime.absent import Consent
     from phi4local.runtime.facts import FileFacts
@@ -92,7 +92,7 @@ def find_subject(
             f"`{name}` brings LoRA adapters, which are not measured",
             hint="merge them first: `phi4local convert FOLDER --merge ADAPTER`",
         )
-    return subject_of(name, path, settings)
+    return subject_of(Path(name).name if Path(name).exists() else name, path, settings)
 
 
 def subject_of(name: str, path: Path, settings: LoadSettings, *, kept: bool = True) -> Subject:

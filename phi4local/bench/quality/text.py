@@ -1,4 +1,4 @@
-"""The text that is read when none is given: the embedded model's held-out conversations."""
+"""The text that is read; when none is given, the embedded model's held-out conversations."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ import json
 from typing import TYPE_CHECKING
 
 from phi4local import catalog
+from phi4local.errors import FileFormatError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EMBEDDED_MODEL = "phi4-nano"
 _HELD_OUT = "heldout.jsonl"
+
+
+def read_text(path: Path) -> str:
+    """Return a text without the line end at its end, as llama.cpp's programs read their files.
+
+    Raises:
+        FileFormatError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        hint = "give a file with plain text in UTF-8"
+        raise FileFormatError(path, (error.strerror or str(error)).lower(), hint=hint) from error
+    try:
+        return data.removesuffix(b"\n").decode("utf-8")
+    except UnicodeDecodeError as error:
+        problem = f"is no UTF-8 text at byte {error.start:,}"
+        raise FileFormatError(path, problem, hint="save it as plain text in UTF-8") from error
 
 
 def held_out_text() -> str | None:
