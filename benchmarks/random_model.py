@@ -107,9 +107,7 @@ def cached_gguf(size: str, quantization: str = "Q4_K_M", *, keep_checkpoint: boo
 
 def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0, sparse: bool = False) -> int:
     """Write a checkpoint below `folder` and return its number of weights; `sparse` leaves a hole for them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "config.json", _config(shape))
-    _write_tokenizer(folder)
+    write_small_files(folder, shape)
     shapes = shape.tensors()
     header: dict[str, Any] = {}
     offset = 0
@@ -136,6 +134,13 @@ def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0, sparse: bool 
                 piece.tofile(file)
                 start, wanted = 0, wanted - len(piece)
     return offset // 2
+
+
+def write_small_files(folder: Path, shape: Shape) -> None:
+    """Write config.json and the tokenizer's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "config.json", _config(shape))
+    _write_tokenizer(folder)
 
 
 def _cache() -> Path:

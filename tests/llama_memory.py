@@ -2,7 +2,8 @@
 
     llama_memory.py FILE '[{"n_ctx": 4096, "kv": 1, "fa": 1, "batch": 512, "sequences": 1, "unified": true}]'
 
-prints one JSON object for each: MiB by buffer, as the library's log has them.
+prints one JSON object for each: MiB by buffer, as the library's log has them. A third argument is the number
+of layers on GPUs.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def main():
     """Load, report, free."""
     api.llama_log_set(_keep, ctypes.c_void_p(0))
     api.llama_backend_init()
-    model = api.llama_model_load_from_file(sys.argv[1].encode(), api.llama_model_default_params())
+    loading = api.llama_model_default_params()
+    loading.n_gpu_layers = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    model = api.llama_model_load_from_file(sys.argv[1].encode(), loading)
     weights = _sizes()
     reports = [_report(model, asked) for asked in json.loads(sys.argv[2])]
     api.llama_model_free(model)
