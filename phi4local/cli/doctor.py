@@ -69,8 +69,10 @@ def lines(result: Result, columns: int, *, colours: bool = False) -> Iterator[st
         colours: mark the state with one.
     """
     indent = " " * (_MARK_CELLS + _NAME_CELLS + 2)
-    words = result.seen + (f" → {result.advice}" if result.advice else "")
-    first, *more = textwrap.wrap(visible(words), max(20, columns - len(indent) - 1)) or [""]
+    words = result.seen + (f"; {result.advice}" if result.advice else "")
+    wrap = textwrap.TextWrapper(max(20, columns - len(indent) - 1))
+    wrap.break_long_words = wrap.break_on_hyphens = False  # a path can be copied
+    first, *more = wrap.wrap(visible(words)) or [""]
     mark = f"{_MARKS[result.state]:<{_MARK_CELLS}}"
     if colours:
         mark = f"\x1b[{_COLOURS[result.state]}m{mark}\x1b[0m"

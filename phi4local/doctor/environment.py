@@ -26,7 +26,8 @@ OURS = (
     "PHI4LOCAL_REUSE",
     "PHI4LOCAL_TRUST_ENDPOINT",
 )
-_PREFIXES = ("PHI4LOCAL_", "HF_", "HUGGING_FACE_", "MODELSCOPE_", "OLLAMA_", "GGML_", "GOMP_", "KMP_", "OMP_")
+_OWN = "PHI4LOCAL_"
+_PREFIXES = (_OWN, "HF_", "HUGGING_FACE_", "MODELSCOPE_", "OLLAMA_", "GGML_", "GOMP_", "KMP_", "OMP_")
 _OTHERS = {
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
@@ -76,9 +77,10 @@ def _value(variable: str, value: str) -> str:
 
 def _problem(variable: str, value: str) -> tuple[str, str] | None:
     """Return what is wrong with a variable and what to do, or `None`."""
-    if variable.startswith("PHI4LOCAL_") and variable not in OURS:
-        near = difflib.get_close_matches(variable, OURS, n=2, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(OURS)}"
+    if variable.startswith(_OWN) and variable not in OURS:
+        ends = {name.removeprefix(_OWN): name for name in OURS}  # what all have in common is no likeness
+        near = difflib.get_close_matches(variable.removeprefix(_OWN), ends, n=1)
+        hint = f"did you mean {ends[near[0]]}?" if near else f"known: {', '.join(OURS)}"
         return f"{variable} is no variable of phi4local", hint
     if variable in _SWITCHES and value.strip().lower() not in (*_ON, *_OFF):
         return f"{variable} = {value[:20]} does not switch anything on", f"set it to 1, or unset {variable}"

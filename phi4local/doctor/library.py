@@ -42,6 +42,7 @@ class Library:
 
     Attributes:
         problem: why it is not usable, or an empty text.
+        package: folder of the Python package that was found.
         folder: of its shared libraries.
         system_info: llama.cpp's line about instruction sets and back ends.
         devices: GPUs that it sees: `name`, `description`, `back_end`, `total_bytes`, `free_bytes` of each.
@@ -49,6 +50,7 @@ class Library:
     """
 
     problem: str = ""
+    package: str = ""
     folder: str = ""
     system_info: str = ""
     devices: tuple[dict[str, Any], ...] = ()
@@ -78,19 +80,23 @@ def try_loading(seconds: float) -> Library:
         return Library(problem=f"looking for it fails: {error}")
     if found is None:
         return Library(problem="is not installed")
-    ran = programs.run(child_command("phi4local.doctor.probe"), seconds)
+    package = next(iter(found.submodule_search_locations or ()), "")
+    try:
+        ran = programs.run(child_command("phi4local.doctor.probe"), seconds)
+    except OSError as error:
+        return Library(package=package, problem=f"its process does not start: {error.strerror or error}")
     facts: dict[str, Any] = {"stage": "starting"}
     for line in ran.stdout.splitlines():
         facts |= _json_object(line)
     if "devices" in facts and not ran.code:
-        return Library(
-            folder=facts["folder"], system_info=facts["system_info"], devices=tuple(facts["devices"])
-        )
+        shown = {name: facts[name] for name in ("folder", "system_info")}
+        return Library(package=package, devices=tuple(facts["devices"]), **shown)
     reason = programs.last_line(ran.stderr)
     problem = f"{facts['stage']} {ran.ending()}" + (f": {reason}" if reason and ran.code == 1 else "")
     if "system_info" in facts:
-        return Library(folder=facts["folder"], system_info=facts["system_info"], device_problem=problem)
-    return Library(problem=problem)
+        shown = {name: facts[name] for name in ("folder", "system_info")}
+        return Library(package=package, device_problem=problem, **shown)
+    return Library(package=package, problem=problem)
 
 
 def _json_object(line: str) -> dict[str, Any]:
@@ -134,23 +140,26 @@ def _check_package(library: Library, version: str | None) -> Result:
     if version not in (None, VERSION):
         seen = f"version {version}; phi4local works with {VERSION} only"
         return Result(name=name, state=WRONG, seen=seen, command=programs.build_command(force=True))
+    elsewhere = _not_the_installed_one(library)
+    advice = "unset PYTHONPATH or LLAMA_CPP_LIB_PATH if that is not what you want" if elsewhere else ""
     if library.problem:
-        seen = f"{shown} does not load: {library.problem}"
-        return Result(name=name, state=WRONG, seen=seen, command=programs.build_command(force=True))
-    elsewhere = _loaded_from_elsewhere(library.folder)
-    if elsewhere:
-        advice = "unset PYTHONPATH or LLAMA_CPP_LIB_PATH if this is not what you want"
-        return Result(name=name, state=WARNING, seen=f"{shown}, but {elsewhere} is loaded", advice=advice)
-    return Result(name=name, state=OK, seen=f"{shown} loads")
+        seen = f"{shown} does not load: {library.problem}{elsewhere}"
+        command = "" if elsewhere else programs.build_command(force=True)
+        return Result(name=name, state=WRONG, seen=seen, advice=advice, command=command)
+    state = WARNING if elsewhere else OK
+    return Result(name=name, state=state, seen=f"{shown} loads{elsewhere}", advice=advice)
 
 
-def _loaded_from_elsewhere(folder: str) -> str | None:
-    """Return the folder that is loaded when it is not the installed package's."""
-    try:
-        ours = importlib.metadata.distribution(PACKAGE).locate_file("llama_cpp/lib")
-        return None if Path(folder).samefile(str(ours)) else folder
-    except (importlib.metadata.PackageNotFoundError, OSError):
-        return folder
+def _not_the_installed_one(library: Library) -> str:
+    """Return words about the folder that hides the installed package, or an empty text."""
+    for found, installed in ((library.package, "llama_cpp"), (library.folder, "llama_cpp/lib")):
+        try:
+            ours = importlib.metadata.distribution(PACKAGE).locate_file(installed)
+            if found and not Path(found).samefile(str(ours)):
+                return f"; {found} hides the installed one"
+        except (importlib.metadata.PackageNotFoundError, OSError):
+            return f"; it is the one in {found}" if found else ""
+    return ""
 
 
 def _check_back_ends(library: Library) -> Result:

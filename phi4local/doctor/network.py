@@ -94,9 +94,7 @@ def _ask(source: Source) -> Result:
 
 
 def _unreachable(name: str, seen: str) -> Result:
-    advice = (
-        "models that are here work without it; check the network, HTTPS_PROXY and the endpoint's variable"
-    )
+    advice = "models that are here work without it"
     return Result(name=name, state=WARNING, seen=seen, advice=advice)
 
 

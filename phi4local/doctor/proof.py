@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 SURE_GAP = 0.5
 """Logits; the rounding of a GPU moves them by hundredths."""
-_HANG_SECONDS = 30.0
+_HANG_SHARE = 0.1
+"""Of the time for a device: two tries, with four times as much for the first step of each, are within it."""
 _CONTEXT_TOKENS = 256
 
 
@@ -129,7 +130,7 @@ def cases(recorded: list[dict[str, Any]], sure_gap: float) -> tuple[Case, ...]:
 def _try(file: ModelFile, trial: Trial, seconds: float) -> Result:
     """Load the model on one device and compare its answers; the engine is ended when the time is over."""
     began, late = time.monotonic(), threading.Event()
-    worker = EngineWorker(hang_seconds=min(_HANG_SECONDS, seconds))
+    worker = EngineWorker(hang_seconds=seconds * _HANG_SHARE)
 
     def end() -> None:
         late.set()

@@ -1,6 +1,12 @@
 """`phi4local doctor` on machines that are well and on others: broken libraries, stores and networks."""
 
+import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +33,195 @@ def test_all_is_well_and_the_engine_is_proved(healthy):
     assert "as recorded" in found["engine on CPU"]["seen"]
     assert found["llama-cpp-python"]["state"] == "ok"
     assert set(facts["checks"][0]) == {"name", "state", "seen", "advice", "command"}
+
+
+def test_the_person_reads_lines_that_fit_and_a_summary(run_cli):
+    done = run_cli(["doctor", "--timeout", "0.1"], env={"PHI4LOCAL_OFFLINE": "1", "PHI4LOCAL_HOEM": "x"})
+    lines = done.stdout.splitlines()
+    assert max(map(len, (line for line in lines if "$ " not in line))) <= 120
+    assert "warn  environment          PHI4LOCAL_HOEM is no variable of phi4local" in done.stdout
+    assert lines[-1].endswith(" skipped")
+    assert done.stderr == ""
+
+
+BROKEN = {
+    "crashes": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "is ended by SIGSEGV"),
+    "hangs": ("import time; time.sleep(600)", "loading the library hangs"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_broken_library_is_one_wrong_line_and_everything_else_is_looked_at(kind, run_cli, tmp_path):
+    code, words = BROKEN[kind]
+    folder = tmp_path / "llama_cpp"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "llama_cpp.py").write_text(code)
+    env = {"PHI4LOCAL_OFFLINE": "1", "PYTHONPATH": str(tmp_path)}
+    done = run_cli(["doctor", "--json", "--timeout", "1" if kind == "hangs" else "60"], env=env)
+    found = checks(done)
+    assert done.returncode == 1, done.stderr
+    assert [name for name, check in found.items() if "wrong" in str(check)] == ["llama-cpp-python"]
+    assert words in found["llama-cpp-python"]["seen"]
+    assert f"{folder} hides the installed one" in found["llama-cpp-python"]["seen"]
+    assert found["engine on CPU"]["state"] == found["GPU"]["state"] == "skipped"
+    assert found["disk"]["state"] == "ok"
+
+
+def test_a_library_that_is_not_installed_is_wrong(tmp_path):
+    """A Python whose packages are all there but this one."""
+    (packages,) = {
+        Path(place).parent for place in importlib.util.find_spec("llama_cpp").submodule_search_locations
+    }
+    for entry in packages.iterdir():
+        if not entry.name.startswith("llama_cpp"):
+            (tmp_path / entry.name).symlink_to(entry)
+    path = [place for place in sys.path if Path(place) != packages]
+    code = f"import sys; sys.path[:] = {[str(tmp_path), *path]}; sys.argv[1:] = ['doctor', '--json']; "
+    code += "from phi4local.__main__ import run; sys.exit(run())"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={**os.environ, "PHI4LOCAL_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    check = checks(done)["llama-cpp-python"]
+    assert done.returncode == 1, done.stderr
+    assert (check["state"], check["seen"]) == ("wrong", "is not installed")
+    assert check["command"] == f"{sys.executable} -m phi4local.native.build"
+
+
+WRAPPED = {
+    "other tokens": ("batch.token[0] = 5; return _decode(context, batch)", "60", "other tokens: number "),
+    "crash": ("import os; os.abort()", "60", "crashed: the engine process died of SIGABRT"),
+    "hang": ("import time; time.sleep(600)", "3", "hangs: the engine process made no progress"),
+}
+REAL = """
+import pathlib
+exec(compile(pathlib.Path({source!r}).read_text(), {source!r}, "exec"))
+_decode = llama_decode
+def llama_decode(context, batch):
+    {body}
+"""
+
+
+@pytest.fixture
+def wrapped(native_library, tmp_path):
+    """`wrapped(body)`: the real library with another way to compute; its variables, the temporary folder."""
+
+    def make(body):
+        real = Path(importlib.util.find_spec("llama_cpp").submodule_search_locations[0])
+        folder, temporary = tmp_path / "llama_cpp", tmp_path / "temporary"
+        folder.mkdir()
+        temporary.mkdir()
+        for entry in real.iterdir():
+            if entry.name not in ("llama_cpp.py", "__pycache__"):
+                (folder / entry.name).symlink_to(entry)
+        (folder / "llama_cpp.py").write_text(REAL.format(source=str(real / "llama_cpp.py"), body=body))
+        return {"PHI4LOCAL_OFFLINE": "1", "PYTHONPATH": str(tmp_path), "TMPDIR": str(temporary)}, temporary
+
+    return make
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_an_engine_that_fails_is_told_apart_and_leaves_nothing(kind, run_cli, wrapped):
+    body, seconds, words = WRAPPED[kind]
+    env, temporary = wrapped(body)
+    done = run_cli(["doctor", "--json", "--timeout", seconds], env=env)
+    check = checks(done)["engine on CPU"]
+    assert done.returncode == 1, done.stderr
+    assert check["seen"].startswith(words)
+    assert check["state"] == "wrong"
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_ends_the_proof_and_leaves_nothing(wrapped, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    env, temporary = wrapped(f"import time; kept = open({str(fifo)!r}, 'w'); time.sleep(600)")
+    command = [sys.executable, "-m", "phi4local", "doctor"]
+    with subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL) as process:
+        with fifo.open() as computing:  # opens when the engine computes
+            assert len(list(temporary.iterdir())) == 1
+            process.send_signal(signal.SIGINT)
+            assert computing.read() == ""  # ends with the engine
+        assert process.wait(60) == 130
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """Variables with which llama.cpp is broken at once, so that only the other checks take time."""
+    (tmp_path / "llama_cpp").mkdir()
+    (tmp_path / "llama_cpp" / "__init__.py").touch()
+    (tmp_path / "llama_cpp" / "llama_cpp.py").write_text("raise ImportError")
+    return {"PYTHONPATH": str(tmp_path), "PHI4LOCAL_OFFLINE": "1"}
+
+
+def test_a_proxy_that_is_away_is_a_warning_and_its_password_is_not_shown(run_cli, quick):
+    proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://me:swordfish@127.0.0.1:1")
+    others = dict.fromkeys(
+        ("NO_PROXY", "no_proxy", "PHI4LOCAL_OFFLINE", "HF_ENDPOINT", "MODELSCOPE_ENDPOINT")
+    )
+    done = run_cli(["doctor", "--json"], env={**quick, **others, **proxies, "HF_TOKEN": "hf_swordfish"})
+    found = checks(done)
+    for name in ("Hugging Face", "ModelScope", "Ollama registry"):
+        assert found[name]["state"] == "warning"
+        assert found[name]["seen"].startswith("cannot be reached: ")
+    assert "HF_TOKEN is set, HTTPS_PROXY = http://127.0.0.1:1" in found["environment"]["seen"]
+    assert "swordfish" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_a_gpu_that_the_build_leaves_idle_is_a_warning_with_a_command(run_cli, wrapped, tmp_path):
+    env, _ = wrapped("import os; os.abort()")  # the proof ends soon
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA GeForce RTX 4070, 12282'\n")
+    program.chmod(0o755)
+    env["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    check = checks(run_cli(["doctor", "--json"], env=env))["GPU"]
+    if "CUDA" in check["seen"].partition(";")[0]:
+        pytest.skip("this build computes on a GPU")
+    assert check["state"] == "warning"
+    assert check["seen"].startswith("NVIDIA GeForce RTX 4070 with 12.9 GB; llama.cpp was built without CUDA")
+    assert check["command"] == f"CMAKE_ARGS=-DGGML_CUDA=on {sys.executable} -m phi4local.native.build"
+
+
+AS_A_PERSON = """
+import ctypes, os, sys
+library = ctypes.CDLL(None)
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: root asks for permission, too
+    library.prctl(24, capability, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, "-m", "phi4local", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs capabilities")
+@pytest.mark.parametrize("place", ["", "models/blobs", "models/manifests/registry.ollama.ai"])
+def test_a_folder_that_may_not_be_read_is_wrong_and_no_crash(place, quick, tmp_path):
+    home = tmp_path / "home"
+    (home / "models/manifests/registry.ollama.ai").mkdir(parents=True)
+    (home / "models/blobs").mkdir()
+    closed = home / place
+    closed.chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_A_PERSON, "doctor", "--json"],
+        env={**os.environ, **quick, "PHI4LOCAL_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    closed.chmod(0o755)
+    found = checks(done)
+    check = found["store" if place else "disk"]
+    assert done.returncode == 1, done.stderr
+    assert check["state"] == "wrong"
+    assert str(closed) in check["seen"]
+    assert check["command"].startswith("chmod ")
+    assert found["memory"]["state"] in ("ok", "warning")
