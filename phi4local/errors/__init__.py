@@ -7,6 +7,7 @@
     ├── ModelNotInstalledError          a known model of which nothing is on this machine
     ├── AmbiguousNameError              a name that stands for several models
     ├── ModelfileError                  a Modelfile with a line that means nothing
+    ├── UnknownResultError              words that stand for no kept result of a benchmark
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GGUFError                   a GGUF header or its values
@@ -96,6 +97,7 @@ from phi4local.errors.models import (
     StoreError,
     UnknownModelError,
     UnknownQuantizationError,
+    UnknownResultError,
     UnknownTagError,
     UnknownTensorError,
     UnsafeNameError,
@@ -145,6 +147,7 @@ __all__ = [
     "StoreError",
     "UnknownModelError",
     "UnknownQuantizationError",
+    "UnknownResultError",
     "UnknownTagError",
     "UnknownTensorError",
     "UnsafeNameError",

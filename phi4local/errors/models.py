@@ -28,6 +28,17 @@ class ModelNotInstalledError(Phi4LocalError):
         self.name = name
 
 
+class UnknownResultError(Phi4LocalError):
+    """Words that stand for no kept result of `bench`, or for several."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(
+            f"no result `{name}`: {problem}",
+            hint="`phi4local bench --history` lists what was kept; a file is named with its path",
+        )
+        self.name = name
+
+
 class UnknownQuantizationError(Phi4LocalError):
     """A quantization that the converter does not make; names the nearest ones."""
 
