@@ -1,111 +1,164 @@
-"""The bare decode loop over the same bindings: no sampling, no text, no events; the upper bound.
+"""llama-bench's measurement: the bare decode loop in a child process, without sampling, text and events.
 
-Runs in a process of its own, so that a crash of the library is an error line and the peak memory is its own.
+In a process of its own, so that a crash of the library is an error line and the peak memory is its own.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from phi4local import hardware
-from phi4local.bench.report import Samples, SpeedReport
-from phi4local.bench.speed import SHORT_PROMPT_TOKENS, Workload, random_prompt
-from phi4local.engine.model import LoadedModel, ModelFile
+from phi4local.bench.row import Row
 from phi4local.engine.worker.process import child_command, child_environment
-from phi4local.errors import EngineCrashedError
-from phi4local.planning.plan import BATCH_TOKENS
-from phi4local.settings import LoadSettings
+from phi4local.errors import EngineCrashedError, EngineError
+from phi4local.offload import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from phi4local.bench.matrix import Test
+
+NICENESS = {-1: 5, 0: 0, 1: -5, 2: -10, 3: -20}
+"""setpriority's value for each of llama-bench's priorities."""
+_LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "dio": 4}
+_SHAPE = (
+    *("n_batch", "n_ubatch", "type_k", "type_v", "n_threads", "flash_attn", "no_kv_offload"),
+    *("embeddings", "no_op_offload"),
+)
 
 
-def measure_raw(file: ModelFile, settings: LoadSettings, workload: Workload) -> SpeedReport:
-    """Measure the bare loop in a child process.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """How often, how long after a pause, and how important.
+
+    Attributes:
+        repeats: samples of each test.
+        warm_up: one round before them that is not counted.
+        delay_seconds: pause before each test, to cool off.
+        priority: -1 (low) to 3 (real time), as llama-bench has them.
+    """
+
+    repeats: int = 5
+    warm_up: bool = True
+    delay_seconds: int = 0
+    priority: int = 0
+
+
+def measure_raw(
+    path: Path,
+    tests: Sequence[Test],
+    rounds: Rounds,
+    *,
+    rpc: tuple[str, ...] = (),
+    step: Callable[[int, int], None] = lambda _test, _repeat: None,
+) -> Iterator[Row]:
+    """Yield a row for each test as soon as it is measured.
 
     Args:
-        file: a validated file.
-        settings: as the chat row used them, without unset fields.
-        workload: as the chat row.
+        path: a GGUF file that passed `phi4local.gguf.validate`.
+        tests: with the same values of `matrix.LOADING`, so that the model is loaded once; threads are set.
+        rounds: how often.
+        rpc: `host:port` of ggml's RPC servers.
+        step: told which test is in which repeat; 0 is the warm-up.
 
     Raises:
         EngineCrashedError: the child died.
+        EngineError: llama.cpp could not do what was asked.
     """
-    order = {
-        "path": str(file.path),
-        "trained_context_tokens": file.trained_context_tokens,
-        "layers": file.layers,
-        "settings": settings.to_mapping(),
-        "workload": [workload.prompt_tokens, workload.generated_tokens, workload.repeats],
-    }
-    child = subprocess.run(  # noqa: S603 - our own interpreter and module
-        child_command("phi4local.bench.raw"),
+    order = _order(path, tests, rounds, rpc)
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        child_command("phi4local.bench.raw_child"),
         env=child_environment(),
-        input=json.dumps(order).encode(),
-        capture_output=True,
-        check=False,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        try:
+            yield from _rows(child, order, tests, step)
+        finally:
+            child.kill()
+
+
+def _rows(
+    child: subprocess.Popen[bytes],
+    order: dict[str, Any],
+    tests: Sequence[Test],
+    step: Callable[[int, int], None],
+) -> Iterator[Row]:
+    loaded = Row()
+    if child.stdin is None or child.stdout is None or child.stderr is None:
+        raise RuntimeError("a child without pipes")
+    child.stdin.write(json.dumps(order).encode())
+    child.stdin.close()
+    missing = len(tests)
+    for line in child.stdout:
+        event = json.loads(line)
+        kind = event.pop("kind")
+        if kind == "loaded":
+            loaded = Row(backends=event.pop("back_ends"), **event)
+        elif kind == "progress":
+            step(event["test"], event["repeat"])
+        elif kind == "failed":
+            raise EngineError(event["error"], hint=event["hint"])
+        else:
+            missing -= 1
+            yield _row(loaded, tests[event.pop("test")], event)
+    if missing:
+        lines = child.stderr.read().decode("utf-8", "replace").strip().splitlines() or [""]
+        raise EngineCrashedError(f"of the raw benchmark ended with code {child.wait()}", lines[-1][:300])
+
+
+def _order(path: Path, tests: Sequence[Test], rounds: Rounds, rpc: tuple[str, ...]) -> dict[str, Any]:
+    first = tests[0]
+    placement = Placement(
+        gpu_layers=-1 if first.n_gpu_layers is None else first.n_gpu_layers,
+        split_mode=first.split_mode or "layer",
+        split=first.tensor_split or (),
+        main_gpu=first.main_gpu,
+        rpc=rpc,
     )
-    if child.returncode:
-        lines = child.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
-        raise EngineCrashedError(f"of the raw benchmark ended with code {child.returncode}", lines[-1][:300])
-    data = json.loads(child.stdout)
-    return SpeedReport(
+    options: dict[str, Any] = first.given("no_host")
+    if first.load_mode is not None:
+        options["load_mode"] = _LOAD_MODES[first.load_mode]
+    if first.repack is not None:
+        options["use_extra_bufts"] = first.repack
+    return {
+        "path": str(path),
+        "placement": asdict(placement) | {"overrides": first.tensor_overrides or ()},
+        "model_options": options,
+        "tests": [_test_order(test, rounds) for test in tests],
+        **asdict(rounds),
+    }
+
+
+def _test_order(test: Test, rounds: Rounds) -> dict[str, Any]:
+    pool = {"cpu_mask": test.cpu_mask, "strict": test.cpu_strict, "poll": test.poll}
+    return {
+        **{name: getattr(test, name) for name in ("n_prompt", "n_gen", "n_depth")},
+        "shape": {"n_ctx": test.context_tokens, **test.given(*_SHAPE)},
+        "pool": {
+            "threads": test.n_threads,
+            "priority": rounds.priority,
+            **{name: value for name, value in pool.items() if value is not None},
+        },
+    }
+
+
+def _row(loaded: Row, test: Test, event: dict[str, Any]) -> Row:
+    """Return the row of a test; llama-bench's default where nothing was said."""
+    same = ("n_gpu_layers", "split_mode", "load_mode", "main_gpu", "no_host", "repack", "cpu_mask", "poll")
+    given: dict[str, Any] = test.given(*_SHAPE, *same, "cpu_strict", "n_prompt", "n_gen", "n_depth")
+    given["no_op_offload"] = int(given.get("no_op_offload", False))
+    event["samples_ns"] = tuple(event["samples_ns"])
+    return replace(
+        loaded,
+        **given,
+        **event,
         path="raw",
-        prompt_tokens=workload.prompt_tokens,
-        generated_tokens=workload.generated_tokens,
-        prompt_tokens_per_second=Samples(tuple(data["prompt_rates"])),
-        generated_tokens_per_second=Samples(tuple(data["rates"])),
-        first_token_seconds=Samples(tuple(workload.prompt_tokens / rate for rate in data["prompt_rates"])),
-        load_seconds=data["load_seconds"],
-        peak_memory_bytes=data["peak_memory_bytes"],
+        tensor_split="/".join(f"{share:.2f}" for share in test.tensor_split or (0.0,)),
+        tensor_buft_overrides=";".join(test.tensor_overrides or ("none",)),
+        context_tokens=test.context_tokens,
     )
-
-
-def main() -> None:
-    """Run in the child: read an order from standard input, write the samples to standard output."""
-    order = json.loads(sys.stdin.buffer.read())
-    file = ModelFile(
-        path=Path(order["path"]),
-        trained_context_tokens=order["trained_context_tokens"],
-        layers=order["layers"],
-    )
-    prompt_tokens, generated_tokens, repeats = order["workload"]
-    model = LoadedModel(file, LoadSettings.from_mapping(order["settings"]))
-    result: dict[str, Any] = {"prompt_rates": [], "rates": [], "load_seconds": model.facts.load_seconds}
-    for round_number in range(repeats + 1):
-        ids = random_prompt(prompt_tokens, model.facts.vocabulary_tokens, seed=2 * round_number).token_ids
-        prompt_rate = prompt_tokens / time_prompt(model, ids)
-        rate = (generated_tokens - 1) / time_generation(model, generated_tokens - 1)
-        if round_number:
-            result["prompt_rates"].append(prompt_rate)
-            result["rates"].append(rate)
-    result["peak_memory_bytes"] = hardware.peak_memory_bytes()
-    sys.stdout.write(json.dumps(result))
-
-
-def time_prompt(model: LoadedModel, ids: Sequence[int]) -> float:
-    """Return the seconds that evaluating `ids` takes, in batches of the usual size."""
-    model.context.forget_from(0)
-    started = time.perf_counter()
-    for place in range(0, len(ids), BATCH_TOKENS):
-        model.context.decode(ids[place : place + BATCH_TOKENS], place)
-    model.context.logits()  # waits for a GPU
-    return time.perf_counter() - started
-
-
-def time_generation(model: LoadedModel, steps: int) -> float:
-    """Return the seconds of `steps` single-token steps after a short prompt."""
-    model.context.forget_from(0)
-    ids = random_prompt(SHORT_PROMPT_TOKENS, model.facts.vocabulary_tokens, seed=1).token_ids
-    model.context.decode(ids, 0)
-    model.context.logits()
-    started = time.perf_counter()
-    for step in range(steps):
-        model.context.decode((ids[step % len(ids)],), len(ids) + step)
-        model.context.logits()
-    return time.perf_counter() - started

@@ -2,101 +2,107 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from phi4local.cli import options, render
-from phi4local.cli.opening import open_here
+from phi4local.cli import bench_options as own
+from phi4local.cli import options
+from phi4local.cli.opening import find_file, open_here
 
 if TYPE_CHECKING:
-    from phi4local.bench.report import Samples, SpeedReport
-    from phi4local.runtime.model import Model
+    from collections.abc import Iterator
+
+    from phi4local.bench.row import Row
+    from phi4local.cli.bench_output import Printer
 
 
 def bench(
-    model: options.Model = None,
-    prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", "-p", help="Length of the prompt")] = 512,
-    generated_tokens: Annotated[
-        int, typer.Option("--generated-tokens", "-n", help="Length of the answers")
-    ] = 128,
-    repeats: Annotated[int, typer.Option("--repeats", "-r", help="Counted rounds, after a warm-up")] = 5,
-    raw: Annotated[bool, typer.Option("--raw", help="Add the bare decode loop, without sampling")] = False,
-    context: options.Context = None,
-    gpu_layers: options.GpuLayers = None,
-    kv: options.KvType = None,
-    threads: options.Threads = None,
-    kv_offload: options.KvOffload = None,
-    tensor_override: options.TensorOverrides = None,
-    split_mode: options.SplitMode = None,
-    tensor_split: options.TensorSplit = None,
-    main_gpu: options.MainGpu = None,
+    models: own.Models = None,
+    model: own.MoreModels = None,
+    raw: own.Raw = False,
+    both: own.BothPaths = False,
+    n_prompt: own.Prompts = None,
+    n_gen: own.Answers = None,
+    pg: own.Both = None,
+    n_depth: own.Depths = None,
+    parallel: own.Parallel = None,
+    kv: own.KvTypes = None,
+    type_k: own.KeyTypes = None,
+    type_v: own.ValueTypes = None,
+    n_threads: own.Threads = None,
+    n_gpu_layers: own.GpuLayers = None,
+    flash_attn: own.FlashAttention = None,
+    repetitions: own.Repeats = 5,
+    delay: own.Delay = 0,
+    no_warmup: own.NoWarmUp = False,
+    context_tokens: options.Context = None,
+    force: options.Force = False,
+    require_gpu: options.RequireGpu = False,
+    split_mode: own.SplitModes = None,
+    main_gpu: own.MainGpus = None,
+    no_kv_offload: own.NoKvOffload = None,
+    tensor_split: own.TensorSplits = None,
+    override_tensor: own.Overrides = None,
     rpc: options.Rpc = None,
+    n_batch: own.Batches = None,
+    n_ubatch: own.MicroBatches = None,
+    cpu_mask: own.CpuMasks = None,
+    cpu_strict: own.CpuStrict = None,
+    poll: own.Polls = None,
+    prio: own.Priority = 0,
+    load_mode: own.LoadModes = None,
+    embeddings: own.Embeddings = None,
+    no_op_offload: own.NoOpOffload = None,
+    no_host: own.NoHost = None,
+    repack: own.Repack = None,
+    output: own.Output = None,
+    output_err: own.OutputError = None,
+    json: own.Json = False,
     yes: options.Yes = False,
-    json: options.Json = False,
 ) -> None:
     """Measure how fast a model reads and writes here.
 
-    The rows are mean ± standard deviation. Example: phi4local bench phi4-nano --raw
+    Options and columns are llama-bench's, and some more. Rows are of the path that chat uses, unless --raw.
+    Example: phi4local bench phi4-nano -p 128,512 -d 0,1024
     """
-    from phi4local.bench.speed import Workload, measure
+    given = dict(locals())  # the options by name, before there is any other variable
+    from phi4local.cli.bench_output import Printer
 
-    workload = Workload(prompt_tokens=prompt_tokens, generated_tokens=generated_tokens, repeats=repeats)
-    offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
-    loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
-    with open_here(model, loading, yes=yes) as opened:
-        reports = [measure(opened, workload)]
-    if raw:
-        reports.append(_measure_raw(opened, workload))
-    if json:
-        render.print_json(_to_json(opened, reports))
-    else:
-        _print_table(opened, reports)
+    printer = Printer.of("json" if json else output, output_err)
+    with printer:
+        for row in _measured(given, printer):
+            printer.row(row)
 
 
-def _measure_raw(model: Model, workload: Any) -> SpeedReport:  # noqa: ANN401
-    from phi4local.bench.raw import measure_raw
+def _measured(given: dict[str, Any], printer: Printer) -> Iterator[Row]:
+    """Yield the rows of all models, checking every option before the first one is loaded."""
+    from phi4local.bench.raw import Rounds
+    from phi4local.bench.run import CHAT, RAW, Bench
+    from phi4local.settings import LoadSettings
 
-    return measure_raw(model.file.model_file(), model.facts.settings, workload.fitted(model.context_tokens))
-
-
-def _to_json(model: Model, reports: list[SpeedReport]) -> dict[str, Any]:
-    from phi4local import __version__, hardware
-
-    return {
-        "model": model.name,
-        "file": str(model.file.header.path),
-        "phi4local": __version__,
-        "library": model.facts.system_info,
-        "machine": hardware.describe(),
-        "settings": model.facts.settings.to_mapping(),
-        "rows": [report.to_mapping() for report in reports],
-    }
-
-
-def _print_table(model: Model, reports: list[SpeedReport]) -> None:
-    settings = model.facts.settings
-    where = f"{settings.gpu_layers} layers on the GPU" if settings.gpu_layers else "CPU"
-    title = f"{model.name}, {render.size(model.file.header.file_bytes)}, {settings.threads} threads, {where}"
-    columns = ("PATH", "READ tok/s", "WRITE tok/s", "FIRST TOKEN", "LOAD", "MEMORY")
-    rows = [
-        (
-            report.path,
-            _rate(report.prompt_tokens_per_second),
-            _rate(report.generated_tokens_per_second),
-            f"{report.first_token_seconds.mean * 1000:,.0f} ms",
-            f"{report.load_seconds:.2f} s",
-            render.size(report.peak_memory_bytes) if report.peak_memory_bytes else "-",
-        )
-        for report in reports
-    ]
-    render.table(title, columns, rows, right=columns[1:])
-    first = reports[0]
-    render.notice(
-        f"read {first.prompt_tokens} prompt tokens, wrote {first.generated_tokens}; "
-        f"{len(first.prompt_tokens_per_second.values)} rounds after a warm-up"
+    tests = own.tests_of(given)
+    rounds = Rounds(
+        repeats=given["repetitions"],
+        warm_up=not given["no_warmup"],
+        delay_seconds=given["delay"],
+        priority=given["prio"],
     )
-
-
-def _rate(samples: Samples) -> str:
-    return f"{samples.mean:,.1f} ± {samples.deviation:,.1f}"
+    rpc = tuple(given["rpc"]) if given["rpc"] else None
+    fit = options.fit_settings(force=given["force"], require_gpu=given["require_gpu"])
+    settings = LoadSettings(context_tokens=given["context_tokens"], rpc=rpc).filled_from(fit)
+    more = [name for text in given["model"] or () for name in text.split(",")]
+    yes = given["yes"]
+    for typed in [*(given["models"] or ()), *more] or [None]:
+        name, path = find_file(typed, yes=yes)
+        bench = Bench(
+            name=name,
+            path=path,
+            tests=tests,
+            rounds=rounds,
+            settings=settings,
+            open_model=partial(open_here, typed, yes=yes),
+            tell=printer.step,
+            skip=printer.note,
+        )
+        for kind in (CHAT, RAW) if given["both"] else (RAW,) if given["raw"] else (CHAT,):
+            yield from bench.rows(kind)

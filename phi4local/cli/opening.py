@@ -10,6 +10,8 @@ from phi4local.cli.options import adapter_scales
 from phi4local.cli.progress import shown_progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from phi4local.runtime.model import Model
     from phi4local.runtime.remote.model import RemoteModel
     from phi4local.settings import LoadSettings
@@ -58,3 +60,21 @@ def open_here(name: str | None, settings: LoadSettings, *, yes: bool = False) ->
             "model", "is on a server", hint="this command is for models on this machine"
         )
     return model
+
+
+def find_file(name: str | None, *, yes: bool = False) -> tuple[str, Path]:
+    """Return a model's name and its GGUF file, pulled or converted first where that is needed.
+
+    Args:
+        name: as every command takes it; `None` for the default model.
+        yes: pull a model that is not here without asking.
+    """
+    from phi4local.runtime import resolve
+    from phi4local.runtime.absent import find_or_pull
+    from phi4local.runtime.progress import Progress
+
+    with shown_progress() as progress:
+        source = find_or_pull(name or resolve.default_model(), consent(progress, yes=yes), progress)
+        stage = "verifying" if source.installed else "converting"
+        path = resolve.ensure_gguf(source, progress=lambda *share: progress(Progress(stage, *share)))
+    return source.name, path

@@ -114,11 +114,13 @@ class Timings:
         queued_seconds: from `submit` to the start of the work.
         prompt_seconds: from the start of the work to the first token.
         generation_seconds: from the first token to the last.
+        sampling_seconds: choosing tokens, all of them together; part of the two above.
     """
 
     queued_seconds: float = 0.0
     prompt_seconds: float
     generation_seconds: float
+    sampling_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

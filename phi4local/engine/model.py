@@ -11,7 +11,7 @@ from phi4local import hardware
 from phi4local.engine.adapters import Adapters
 from phi4local.engine.pace import STEP_SECONDS
 from phi4local.errors import ContextTooLongError, EngineError, InvalidSettingError
-from phi4local.native import llama
+from phi4local.native import devices, llama
 from phi4local.native.context import ContextShape, NativeContext
 from phi4local.planning.plan import BATCH_TOKENS, DEFAULT_CONTEXT_TOKENS, KEPT_SEQUENCES
 from phi4local.prompts import TokenSegment, break_up
@@ -56,7 +56,11 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What came out of loading; `settings` has no unset field any more. Sizes in bytes."""
+    """What came out of loading; `settings` has no unset field any more. Sizes in bytes.
+
+    The last four are llama-bench's words for model and hardware: "phi3 14B Q4_K - Medium", "AMD EPYC",
+    "NVIDIA H100 80GB HBM3", "CUDA".
+    """
 
     settings: LoadSettings
     parameters: int
@@ -64,6 +68,10 @@ class ModelFacts:
     vocabulary_tokens: int
     load_seconds: float
     system_info: str
+    description: str = ""
+    cpu_info: str = ""
+    gpu_info: str = ""
+    back_ends: str = ""
 
 
 def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
@@ -148,6 +156,8 @@ class LoadedModel:
             vocabulary_tokens=self.native.vocabulary_tokens,
             load_seconds=time.perf_counter() - started,
             system_info=llama.system_info(),
+            description=self.native.description,
+            **devices.summary(),
         )
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:

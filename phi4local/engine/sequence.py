@@ -57,6 +57,7 @@ class Sequence:
         self._answer = Answer(job.emit, sampling.stop or ())
         self._fit_prompt()
         self._chooser = TokenChooser(model.native, sampling, self.tokens)
+        self._sampling_seconds = 0.0
         self.start()
 
     def start(self) -> None:
@@ -87,7 +88,10 @@ class Sequence:
         Raises:
             NonFiniteLogitsError: the logits are not numbers.
         """
+        context.wait()  # for a GPU, so that its work is not counted as choosing
+        started = time.perf_counter()
         choice = self._chooser.choose(context, row, cut=self.cut)
+        self._sampling_seconds += time.perf_counter() - started
         self.tokens.append(choice.token)
         piece = self._model.piece(choice.token)
         request = self.job.request
@@ -122,6 +126,7 @@ class Sequence:
             queued_seconds=self._started - self.job.submitted,
             prompt_seconds=max(0.0, self._answer.first - self._started),
             generation_seconds=self._answer.last - self._answer.first,
+            sampling_seconds=self._sampling_seconds,
         )
         self.job.emit(Finished(reason=reason, usage=usage, timings=timings))
         self.close()

@@ -1,6 +1,6 @@
 """What this machine has: cores, memory, devices and how fast memory is. Asked, never assumed."""
 
-from phi4local.hardware.machine import Gpu, Machine, this_machine
+from phi4local.hardware.machine import Gpu, Machine, gpus_now, this_machine
 from phi4local.hardware.memory import available_bytes, memory_bytes
 from phi4local.hardware.processor import (
     describe,
@@ -15,6 +15,7 @@ __all__ = [
     "Machine",
     "available_bytes",
     "describe",
+    "gpus_now",
     "instruction_sets",
     "memory_bytes",
     "page_reads",

@@ -95,7 +95,14 @@ def this_machine(*, measure: bool = False) -> Machine:
 
 @functools.cache
 def _gpus() -> tuple[Gpu, ...]:
-    """Ask for devices; none if llama.cpp is not there, or if asking ends or hangs the child process."""
+    return gpus_now()
+
+
+def gpus_now() -> tuple[Gpu, ...]:
+    """Ask for GPUs and their free memory at this moment.
+
+    None if llama.cpp is not there, or if asking ends or hangs the child process.
+    """
     if not _built_for_gpus():
         return ()
     try:

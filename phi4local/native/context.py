@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _FEWEST_CELLS = 256
 """llama.cpp's unit of cells. A batch has no more tokens than that; each sequence needs a place in it."""
-_GGML_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+GGML_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20}
+GGML_TYPE |= {"bf16": 30}
+"""enum ggml_type of the types that a KV cache can have."""
 _NO_POOLING = 0  # LLAMA_POOLING_TYPE_NONE: one vector for each token
 
 
@@ -99,7 +101,7 @@ class NativeContext:
         parameters.n_ctx = cells * (1 if shape.unified else shape.sequences)
         parameters.n_batch = parameters.n_ubatch = min(shape.batch_tokens, parameters.n_ctx)
         parameters.n_threads = parameters.n_threads_batch = shape.threads
-        parameters.type_k = parameters.type_v = _GGML_TYPE[shape.kv_type]
+        parameters.type_k = parameters.type_v = GGML_TYPE[shape.kv_type]
         parameters.flash_attn_type = -1 if shape.flash_attention is None else int(shape.flash_attention)
         parameters.n_seq_max = shape.sequences
         # Rows of logits: one for each sequence (llama.cpp asks for no fewer), not one for each token.
@@ -172,6 +174,10 @@ class NativeContext:
         if code:
             raise EngineError(f"llama.cpp could not evaluate {count} tokens (code {code}): {last_log_line()}")
         return rows
+
+    def wait(self) -> None:
+        """Wait until the newest decode is done; without a GPU it is already."""
+        self._api.llama_synchronize(self.handle)
 
     def logits(self, row: int = -1) -> Any:  # noqa: ANN401 - POINTER(c_float)
         """Return a pointer to the logits of a row, float32, `(vocab,)`; valid until the next decode."""

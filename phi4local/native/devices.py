@@ -48,6 +48,8 @@ def _functions() -> dict[str, Any]:
     signatures: dict[str, tuple[str, list[Any], Any]] = {
         "dev_count": ("ggml", [], ctypes.c_size_t),
         "dev_get": ("ggml", [ctypes.c_size_t], ctypes.c_void_p),
+        "reg_count": ("ggml", [], ctypes.c_size_t),
+        "reg_get": ("ggml", [ctypes.c_size_t], ctypes.c_void_p),
         "reg_by_name": ("ggml", [ctypes.c_char_p], ctypes.c_void_p),
         "register": ("ggml", [ctypes.c_void_p], None),
         "dev_name": ("ggml-base", [ctypes.c_void_p], ctypes.c_char_p),
@@ -107,6 +109,32 @@ def offload_devices() -> list[Device]:
     remote = [device for device in known if device.kind == GPU and device.back_end == "RPC"]
     local = [device for device in known if device.kind == GPU and device.back_end != "RPC"]
     return [*remote, *(local or [device for device in known if device.kind == INTEGRATED_GPU])]
+
+
+def summary() -> dict[str, str]:
+    """Return what computes here in llama-bench's words: `cpu_info`, `gpu_info` and `back_ends`.
+
+    Example: `{"cpu_info": "AMD EPYC", "gpu_info": "", "back_ends": "CPU"}`.
+    """
+    ask, known = _functions(), devices()
+    names = [ask["reg_name"](ask["reg_get"](number)).decode() for number in range(ask["reg_count"]())]
+    used = [name for name in names if name != "CPU" and not name.startswith("RPC")]
+    used += ["RPC"] * any(device.back_end.startswith("RPC") for device in known)
+    processors = [device.description for device in known if device.kind in (CPU, ACCELERATOR)]
+    gpus = [device.description for device in known if device.kind in (GPU, INTEGRATED_GPU)]
+    return {
+        "cpu_info": ", ".join(processors),
+        "gpu_info": ", ".join(gpus),
+        "back_ends": ",".join(used) or "CPU",
+    }
+
+
+def taken_bytes(before: list[Device]) -> int:
+    """Return how much less memory all GPUs have free than in an earlier list of devices."""
+    kinds = (GPU, INTEGRATED_GPU)
+    free = {device.name: device.free_bytes for device in devices() if device.kind in kinds}
+    then = {device.name: device.free_bytes for device in before if device.kind in kinds}
+    return max(0, sum(then[name] - free.get(name, then[name]) for name in then))
 
 
 def buffer_types() -> dict[str, int]:

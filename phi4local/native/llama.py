@@ -24,7 +24,7 @@ from phi4local.errors import LibraryMissingError, ModelLoadError
 from phi4local.offload import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from phi4local.native.context import NativeContext
@@ -111,6 +111,7 @@ class NativeModel:
         placement: where its weights go; all on the CPU when left out.
         pre_tokenizer: llama.cpp's name of the way to cut text into pieces; the file's when left out.
         progress: called with the loaded share, 0.0 to 1.0; returning False ends loading.
+        options: other fields of llama_model_params, such as `{"load_mode": 1}`, for benchmarks.
 
     Raises:
         ModelLoadError: llama.cpp refused the file; the message carries its last log line.
@@ -124,12 +125,15 @@ class NativeModel:
         placement: Placement | None = None,
         pre_tokenizer: str | None = None,
         progress: Callable[[float], bool] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         from phi4local.native.placement import apply  # it asks this module for the library
 
         self._api = api = bindings()
         parameters = api.llama_model_default_params()
         placed = apply(parameters, placement or Placement(), most_devices=api.llama_max_devices())
+        for name, value in (options or {}).items():
+            setattr(parameters, name, value)
         if pre_tokenizer is not None:
             overrides = _override(api, "tokenizer.ggml.pre", pre_tokenizer)
             parameters.kv_overrides = overrides
@@ -145,6 +149,7 @@ class NativeModel:
         self.vocabulary_tokens: int = api.llama_vocab_n_tokens(self.vocabulary)
         self.size_bytes: int = api.llama_model_size(self.handle)
         self.parameters: int = api.llama_model_n_params(self.handle)
+        self.description = _description(api, self.handle)
         self.width: int = api.llama_model_n_embd(self.handle)
         self._piece_buffer = ctypes.create_string_buffer(256)
 
@@ -185,6 +190,13 @@ class NativeModel:
         if self.handle:
             self._api.llama_model_free(self.handle)
             self.handle = None
+
+
+def _description(api: Any, handle: Any) -> str:  # noqa: ANN401
+    """Return llama.cpp's words for a model. Example: "phi3 14B Q4_K - Medium"."""
+    buffer = ctypes.create_string_buffer(128)
+    api.llama_model_desc(handle, buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace")
 
 
 def _override(api: Any, key: str, text: str) -> Any:  # noqa: ANN401 - a ctypes array

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from phi4local.native.llama import bindings
 
 if TYPE_CHECKING:
+    from phi4local.native.bare import BareContext
     from phi4local.native.context import NativeContext
 
 
-def read_state(context: NativeContext, sequence: int) -> bytearray:
+def read_state(context: NativeContext | BareContext, sequence: int) -> bytearray:
     """Return the cells of a sequence, in llama.cpp's own format."""
     api = bindings()
     data = bytearray(api.llama_state_seq_get_size(context.handle, sequence))
@@ -22,7 +23,7 @@ def read_state(context: NativeContext, sequence: int) -> bytearray:
     return data
 
 
-def write_state(context: NativeContext, sequence: int, data: bytearray | memoryview) -> bool:
+def write_state(context: NativeContext | BareContext, sequence: int, data: bytearray | memoryview) -> bool:
     """Fill an empty sequence with what `read_state` returned; return whether llama.cpp took it.
 
     The library trusts these bytes with sizes and counts, so check where they come from first.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -112,15 +113,16 @@ def test_show_reads_the_facts_without_loading(run_cli):
 
 
 def test_bench_measures_both_paths(run_cli):
-    result = run_cli(["bench", "phi4-nano", "--raw", "-p", "32", "-n", "8", "-r", "2", "--json"])
-    report = json.loads(result.stdout)
-    assert [row["path"] for row in report["rows"]] == ["chat", "raw"]
-    for row in report["rows"]:
-        assert len(row["generated_tokens_per_second"]["values"]) == 2
-        assert row["generated_tokens_per_second"]["mean"] > 0
+    result = run_cli(["bench", "phi4-nano", "--both", "-p", "32", "-n", "8", "-r", "2", "--json"])
+    rows = json.loads(result.stdout)
+    tests = [("chat", 32, 0), ("chat", 0, 8), ("raw", 32, 0), ("raw", 0, 8)]
+    assert [(row["path"], row["n_prompt"], row["n_gen"]) for row in rows] == tests
+    for row in rows:
+        assert len(row["samples_ns"]) == 2
+        assert min(row["avg_ts"], row["peak_memory_bytes"], row["load_seconds"]) > 0
     table = run_cli(["bench", "phi4-nano", "-p", "16", "-n", "4", "-r", "1"]).stdout
-    assert "WRITE tok/s" in table
-    assert "chat" in table
+    assert re.search(r"(?m)^ *TEST +tok/s +MEDIAN +FIRST TOKEN", table)
+    assert re.search(r"(?m)^ *pp16 +[\d,.]+ ± 0\.00", table)
 
 
 def test_version_and_completion(run_cli):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -158,8 +159,7 @@ def file_from_json(data: dict[str, Any]) -> ModelFile:
 
 def facts_to_json(facts: ModelFacts) -> dict[str, Any]:
     """Return facts as JSON values."""
-    names = ("parameters", "size_bytes", "vocabulary_tokens", "load_seconds", "system_info")
-    return {name: getattr(facts, name) for name in names} | {"settings": facts.settings.to_mapping()}
+    return asdict(facts) | {"settings": facts.settings.to_mapping()}
 
 
 def facts_from_json(data: dict[str, Any]) -> ModelFacts:
@@ -195,7 +195,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
         "type": "finished",
         "reason": event.reason,
         "usage": [usage.prompt_tokens, usage.reused_tokens, usage.generated_tokens],
-        "timings": [timings.queued_seconds, timings.prompt_seconds, timings.generation_seconds],
+        "timings": asdict(timings),
     }
 
 
@@ -206,15 +206,10 @@ def event_from_json(data: dict[str, Any]) -> Event:
     if data["type"] == "shifted":
         return ContextShifted(turns=data["turns"], tokens=data["tokens"])
     prompt, reused, generated = data["usage"]
-    queued_seconds, prompt_seconds, generation_seconds = data["timings"]
     return Finished(
         reason=data["reason"],
         usage=Usage(prompt_tokens=prompt, reused_tokens=reused, generated_tokens=generated),
-        timings=Timings(
-            queued_seconds=queued_seconds,
-            prompt_seconds=prompt_seconds,
-            generation_seconds=generation_seconds,
-        ),
+        timings=Timings(**data["timings"]),
     )
 
 
