@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NAME = "GPU"
 _VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+"""By the number that PCI gives them; the first ones are worth most here."""
 _PCI_CLASSES = ("0x03", "0x12")
 _QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 _HIDING = {
@@ -111,7 +112,7 @@ def _on_the_bus(system: Path) -> list[Card]:
             if vendor and (folder / "class").read_text().startswith(_PCI_CLASSES):
                 device = (folder / "device").read_text().strip()
                 cards.append(Card(vendor=vendor, name=f"{vendor} GPU {device}"))
-    return cards
+    return sorted(cards, key=lambda card: list(_VENDORS.values()).index(card.vendor))
 
 
 def check(library: Library, cards: Cards) -> Result:
@@ -145,7 +146,7 @@ def _unseen(names: str, back_end: str, trouble: str) -> Result:
     hidden = next((name for name in _HIDING.get(back_end, ()) if os.environ.get(name) in ("", "-1")), None)
     if hidden:
         seen = f"{names}; {hidden}={os.environ[hidden]} hides it, so the processor computes"
-        return Result(name=_NAME, state=WARNING, seen=seen, command=f"unset {hidden}")
+        return Result(name=_NAME, state=WARNING, seen=seen, command=programs.unset_command(hidden))
     seen = f"{names}; the build has {back_end} and finds no device" + (f": {trouble}" if trouble else "")
     advice = "install or update the driver, or give the container the GPU; this must list it"
     command = {"CUDA": "nvidia-smi", "HIP": "rocminfo", "Vulkan": "vulkaninfo --summary"}.get(back_end, "")

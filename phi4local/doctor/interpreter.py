@@ -42,7 +42,9 @@ def _check_packages() -> Iterator[Result]:
         seen = f"not installed: {', '.join(missing)}"
         yield Result(name="packages", state=WRONG, seen=seen, command=pip_install(missing))
     else:
-        seen = ", ".join(f"{name} {_version(name)}" for name in required)
+        seen = (
+            ", ".join(f"{name} {_version(name)}" for name in required) or "phi4local itself is not installed"
+        )
         yield Result(name="packages", state=OK, seen=seen)
     have = [f"{name} {_version(name)}" for name in _OPTIONAL if _version(name)]
     lack = [name for name in _OPTIONAL if not _version(name)]
@@ -53,7 +55,11 @@ def _check_packages() -> Iterator[Result]:
 
 def _requirements() -> Iterator[tuple[str, bool]]:
     """Yield the packages that phi4local names, and whether only an extra wants them."""
-    for line in importlib.metadata.requires("phi4local") or ():
+    try:
+        lines = importlib.metadata.requires("phi4local") or ()
+    except importlib.metadata.PackageNotFoundError:  # run from a folder, without an installation
+        return
+    for line in lines:
         name = re.match(r"[\w.-]+", line)
         if name:
             yield name[0], "extra ==" in line

@@ -89,7 +89,7 @@ def _ask(source: Source) -> Result:
         return _unreachable(source.name, f"cannot be reached: {error}")
     except Phi4LocalError as error:  # an address that is none, a token that cannot be one, a refused redirect
         return Result(name=source.name, state=WRONG, seen=str(error), advice=error.hint or "")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         return Result(name=source.name, state=WRONG, seen=f"{type(error).__name__}: {error}")
 
 

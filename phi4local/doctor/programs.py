@@ -72,6 +72,11 @@ def last_line(text: str) -> str:
     return next((line.strip()[:200] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
+def unset_command(variable: str) -> str:
+    """Return what to type to take a variable out of the environment. Example: `unset HF_ENDPOINT`."""
+    return f"set {variable}=" if sys.platform == "win32" else f"unset {variable}"
+
+
 def build_command(cmake_args: str | None = None, *, force: bool = False) -> str:
     """Return what to type to build llama-cpp-python for the Python that runs this.
 

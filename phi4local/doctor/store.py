@@ -49,7 +49,9 @@ def _check_disk(folder: Path, there: Path) -> Result:
     seen = f"{free_bytes / 1e9:.1f} GB free in {folder}"
     if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
         seen = f"{there} may not be {'read' if not os.access(there, os.R_OK) else 'written'}"
-        return Result(name="disk", state=WRONG, seen=seen, command=shlex.join(["chmod", "u+rwx", str(there)]))
+        command = shlex.join(["chmod", "u+rwx", str(there)])
+        advice = "allow it, or set PHI4LOCAL_HOME to a folder of yours"
+        return Result(name="disk", state=WRONG, seen=seen, advice=advice, command=command)
     if free_bytes < file_bytes:
         state = WRONG if free_bytes < _TIGHT_BYTES else WARNING
         seen += f"; {memory.FAMILY[0]} takes {file_bytes / 1e9:.1f}"

@@ -48,6 +48,8 @@ def settle(header: HeaderLike, settings: LoadSettings, machine: Machine | None =
         GpuMissingError: `require_gpu` is set, and layers would be on the CPU.
     """
     machine = machine or hardware.this_machine()
+    if settings.require_gpu:
+        _require_any_gpu(settings, machine)
     model = planning.model_shape(header)
     plan = planning.fit(model, machine, settings=settings)
     if _placed_by_hand(settings) or not machine.available_bytes:
@@ -103,9 +105,15 @@ def _refusal(model: ModelShape, machine: Machine, settings: LoadSettings, plan: 
     )
 
 
-def _check_gpu(plan: Plan, settings: LoadSettings, machine: Machine) -> None:
-    if not machine.gpus:
+def _require_any_gpu(settings: LoadSettings, machine: Machine) -> None:
+    """Refuse what nothing but the CPU would compute, however it is placed."""
+    if not machine.gpus and not settings.rpc:
         raise GpuMissingError("this build of llama.cpp sees none", hint=_CPU_BUILD)
+    if settings.gpu_layers == 0:
+        raise GpuMissingError("`--gpu-layers 0` gives it nothing to do", hint="leave one of the two out")
+
+
+def _check_gpu(plan: Plan, settings: LoadSettings, machine: Machine) -> None:
     wanted = plan.layers if settings.gpu_layers is None else min(settings.gpu_layers, plan.layers)
     if plan.gpu_layers < wanted or not plan.gpu_layers:
         names = ", ".join(gpu.name for gpu in machine.gpus)

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_a_plan_is_made_without_the_model(run_cli):
     done = run_cli(["plan", "phi-4:Q4_K_M", "--context", "16384", "--kv", "q8_0", "--json"])
@@ -28,10 +30,11 @@ def test_an_unknown_model_is_named(run_cli):
     assert done.stderr.startswith("error: no model, file or folder is called `phi-5`\nhint: ")
 
 
-def test_a_required_gpu_that_is_not_there_ends_the_command(run_cli):
+@pytest.mark.parametrize("placed", [(), ("--tensor-override", "ffn=CPU")])
+def test_a_required_gpu_that_is_not_there_ends_the_command(placed, run_cli):
     from phi4local.hardware import this_machine
 
-    done = run_cli(["run", "phi4-nano", "Hello", "--require-gpu"])
+    done = run_cli(["run", "phi4-nano", "Hello", "--require-gpu", *placed])
     if this_machine().gpus:
         assert done.returncode == 0, done.stderr
     else:

@@ -32,7 +32,7 @@ def terminal(phi4local_home):
 
 def test_a_conversation_with_statistics_and_a_goodbye(terminal):
     chat = terminal("chat", "phi4-nano")
-    chat.expect("tokens of context")
+    chat.expect("tokens of context, (all layers on the CPU|[0-9]+ of 9 layers on the GPU)")
     chat.expect(">>> ")
     chat.sendline("What is 3 plus 4?")
     chat.expect("3 plus 4 is 7.")

@@ -7,6 +7,7 @@ import pytest
 from phi4local.doctor import library
 from phi4local.doctor.library import Library
 from phi4local.native.build import VERSION
+from tests.broken_library import broken_package
 
 SYSTEM = "CPU : SSE3 = 1 | AVX = 1 | AVX2 = 1 | F16C = 1 | FMA = 0 | OPENMP = 1 | REPACK = 1 | "
 
@@ -77,10 +78,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_package_is_tried_in_another_process(kind, tmp_path, monkeypatch):
     code, words = BROKEN[kind]
-    folder = tmp_path / "llama_cpp"
-    folder.mkdir()
-    (folder / "__init__.py").touch()
-    (folder / "llama_cpp.py").write_text(code)
+    folder = broken_package(tmp_path, code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
     found = library.try_loading(60.0)

@@ -1,10 +1,14 @@
 """What of the recorded answers is compared, and how a difference is told."""
 
 import json
+import sys
+import tempfile
 
 import pytest
 
 from phi4local.doctor import proof
+from phi4local.doctor.library import Library
+from tests.broken_library import wrapped_package
 
 CUDA = {"name": "CUDA0", "back_end": "CUDA"}
 FULL = {
@@ -63,3 +67,27 @@ def test_each_gpu_gets_all_layers_and_servers_of_layers_none(recorded):
 def test_the_first_difference_is_told(ids, words):
     case = proof.Case(name="sky", prompt_ids=(1,), expected_ids=(5, 6, 7))
     assert proof.difference(case, ids) == words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize(
+    ("body", "seconds", "words"),
+    [
+        ("batch.token[0] = 5; return _decode(context, batch)", 60.0, ("other tokens: number ",)),
+        (
+            "import time; time.sleep(600)",
+            2.0,
+            ("hangs: the engine process made no", "did not finish within 2 s"),
+        ),
+    ],
+)
+def test_other_tokens_and_a_hang_are_told_apart(body, seconds, words, native_library, tmp_path, monkeypatch):
+    wrapped_package(tmp_path, body)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    (result,) = proof.check(Library(system_info="CPU"), seconds)
+    assert (result.name, result.state) == ("engine on CPU", "wrong")
+    assert result.seen.startswith(words)
+    assert result.command.endswith("-m phi4local.native.build --force")
+    assert list((tmp_path / "temporary").iterdir()) == []

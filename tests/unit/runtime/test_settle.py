@@ -89,6 +89,15 @@ def test_a_required_gpu_is_never_replaced_by_the_cpu(header):
         settle(header, wanted, replace(ROOMY, gpus=(full_card,)))
 
 
+def test_a_required_gpu_is_required_of_those_who_place_tensors_by_hand_too(header):
+    by_hand = LoadSettings(require_gpu=True, tensor_overrides=("ffn=CPU",))
+    with pytest.raises(GpuMissingError, match="sees none"):
+        settle(header, by_hand, ROOMY)
+    with pytest.raises(GpuMissingError, match="`--gpu-layers 0`"):
+        settle(header, replace(by_hand, gpu_layers=0), replace(ROOMY, gpus=(CARD,)))
+    assert settle(header, by_hand, replace(ROOMY, gpus=(CARD,))).settings == by_hand
+
+
 def test_who_places_tensors_by_hand_is_left_alone(header):
     by_hand = LoadSettings(tensor_overrides=("ffn=CPU",))
     assert settle(header, by_hand, with_room_for(MIB)).settings == by_hand
