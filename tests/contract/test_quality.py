@@ -3,24 +3,22 @@
 import json
 import math
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from gguf import GGUFReader
 
 from benchmarks import build_peers
+from benchmarks.quality import PER_CENT, STEPS, LlamaPerplexity, figure
 from phi4local.bench.quality.measure import Reading, measure, work_folder
 from phi4local.bench.quality.subjects import find_subject
 from phi4local.bench.quality.text import write_held_out
 from phi4local.convert import convert_to_several
 from phi4local.errors import InvalidSettingError, NonFiniteLogitsError
 from phi4local.settings import LoadSettings
-from tests.golden import make_quality
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "quality.json").read_text())
 CHUNKS = GOLDEN["chunks"]
-PERCENT = ("mean_difference", "difference", "rms_difference", "same_top")
 
 pytestmark = pytest.mark.usefixtures("native_library")
 
@@ -29,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("native_library")
 def folder(tmp_path_factory, checkpoint):
     """A folder with the files and the text that the golden figures were made with."""
     folder = tmp_path_factory.mktemp("quality")
-    outputs = {name: folder / f"{name}.gguf" for name in ("F32", *make_quality.STEPS)}
+    outputs = {name: folder / f"{name}.gguf" for name in ("F32", *STEPS)}
     convert_to_several(checkpoint, outputs, kernels="ggml")
     write_held_out(folder)
     return folder
@@ -45,26 +43,13 @@ def subject(path, context_tokens=512):
     return find_subject(str(path), LoadSettings(context_tokens=context_tokens, gpu_layers=0, threads=2))
 
 
-def measured(folder, *, steps=make_quality.STEPS, context_tokens=512, base=True, **reading):
+def measured(folder, *, steps=STEPS, context_tokens=512, base=True, **reading):
     base = subject(folder / "F32.gguf", context_tokens) if base else None
     subjects = [subject(folder / f"{step}.gguf", context_tokens) for step in steps]
     if "base_logits" not in reading:
         reading["text"] = folder / "held-out.txt"
     found = measure(subjects, Reading(**reading), base=base, count=len(subjects))
     return {row.quantization: row for row in found}
-
-
-def figure(row, name):
-    """Return a figure as llama-perplexity would print it: [value, error]."""
-    kind, _, place = name.partition(" ")
-    found = asdict(row.divergence)
-    if place:
-        value, error = found[f"{kind}_percentiles"][place], None
-    else:
-        estimate = asdict(row.perplexity) if name == "perplexity" else found[name]
-        value, error = estimate["value"], estimate["error"]
-    factor = 100 if kind in PERCENT else 1
-    return [value * factor, None if error is None else error * factor]
 
 
 def test_the_base_has_llama_perplexitys_perplexity(rows):
@@ -74,7 +59,7 @@ def test_the_base_has_llama_perplexitys_perplexity(rows):
     assert rows["F32"].divergence is None
 
 
-@pytest.mark.parametrize("step", make_quality.STEPS)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("batch", ["512", "2048"])
 def test_three_digits_are_llama_perplexitys(rows, step, batch):
     """Whatever processor: a quarter of a per cent of perplexity, two per cent of what is compared."""
@@ -135,29 +120,30 @@ def test_nothing_is_left_of_the_base(rows, phi4local_home):
 
 
 @pytest.fixture(scope="module")
-def program():
+def peer():
     """llama-perplexity, where `python -m benchmarks.build_peers` was run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PHI4LOCAL_CACHE")  # the tests' own, which is empty
         found = build_peers.find()
-    return found.program("llama-perplexity") if found else pytest.skip("python -m benchmarks.build_peers")
+    if found is None:
+        pytest.skip("needs the programs of `python -m benchmarks.build_peers`")
+    return LlamaPerplexity(found.program("llama-perplexity"), threads=2, batch=512)
 
 
-def test_llama_perplexity_here_prints_the_same_digits(program, folder, rows):
+def test_llama_perplexity_here_prints_the_same_digits(peer, folder, rows):
     """It reads our base's file, and we read its: the figures agree as far as it prints them."""
-    arguments = (folder / "Q4_K_M.gguf", folder / "base.logits", "-c", 512, "-b", 512)
-    for name, (value, error) in make_quality.comparison(program, *arguments).items():
+    found = peer.compare(folder / "Q4_K_M.gguf", folder / "base.logits")
+    for name, (value, error) in found.items():
         mine, my_error = figure(rows["Q4_K_M"], name)
-        digit = 1e-3 if name.partition(" ")[0] in PERCENT else 1e-6
+        digit = 1e-3 if name.partition(" ")[0] in PER_CENT else 1e-6
         # Its percentiles are at places in float32, which moves them by up to one in 10,000.
         assert mine == pytest.approx(value, abs=1.5 * digit, rel=1e-4 if " " in name else 1e-6), name
         assert error is None or my_error == pytest.approx(error, abs=1.5 * digit, rel=1e-3), name
 
 
-def test_a_file_of_llama_perplexity_is_a_base(program, folder, rows):
+def test_a_file_of_llama_perplexity_is_a_base(peer, folder, rows):
     theirs = folder / "theirs.logits"
-    arguments = ("-m", folder / "F32.gguf", "-f", folder / "held-out.txt", "-c", 512, "-b", 512)
-    make_quality.perplexity(program, *arguments, "--chunks", 3, "--kl-divergence-base", theirs)
+    peer.read(folder / "F32.gguf", folder / "held-out.txt", theirs, 3)
     found = measured(folder, steps=["Q4_K_M"], base=False, base_logits=theirs)["Q4_K_M"]
     mine = measured(folder, steps=["Q4_K_M"], base=False, base_logits=folder / "base.logits", chunks=3)[
         "Q4_K_M"
