@@ -49,6 +49,8 @@ def prepare_streams() -> None:
     if type(sys.stdout) is io.TextIOWrapper:
         lines, encoding = sys.stdout.line_buffering, sys.stdout.encoding
         sys.stdout = Output(sys.stdout.detach(), encoding=encoding, errors="replace", line_buffering=lines)
+        # `shutil.get_terminal_size` asks this one; the stream that is detached would make it say 80.
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]
 
 
 @contextlib.contextmanager

@@ -73,6 +73,10 @@ def quality(
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Folder to keep the files in", rich_help_panel=LADDER)
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Chart of size and KL: .png, .svg, .html", rich_help_panel=OUTPUT),
+    ] = None,
     layout: Annotated[
         str, typer.Option("--format", help="table, md, csv, json or jsonl", rich_help_panel=OUTPUT)
     ] = "table",
@@ -92,6 +96,7 @@ def quality(
     from phi4local.bench.quality.measure import Reading
 
     layout = quality_report.checked_layout("json" if json else layout)
+    quality_report.check_plot(plot, overwrite=force)
     _check(models, (against, base_logits, save_base), ladder=ladder)
     loading = LoadSettings(
         context_tokens=_context_tokens(context, base_logits),
@@ -111,7 +116,10 @@ def quality(
             rows = _ladder(models[0], loading, reading, (quantizations, imatrix, keep), yes=yes)
         else:
             rows = _rows(models, against, loading, reading, yes=yes)
-        quality_report.show(list(rows), layout)
+        measured = list(rows)
+    quality_report.show(measured, layout)
+    if plot is not None:
+        quality_report.draw(measured, plot, overwrite=force)
 
 
 DEFAULT_CONTEXT_TOKENS = 512

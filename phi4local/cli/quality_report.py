@@ -6,6 +6,8 @@ import contextlib
 import csv
 import io
 import json
+import math
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from phi4local.bench.quality.figures import Estimate
     from phi4local.bench.quality.measure import Progress
@@ -112,37 +115,57 @@ def show(rows: Sequence[QualityRow], layout: str) -> None:
         render.write(_csv(cells) if layout == "csv" else _markdown(rows))
 
 
+def check_plot(path: Path | None, *, overwrite: bool) -> None:
+    """Find out before the measurement whether its chart can be drawn and written.
+
+    Raises:
+        InvalidSettingError, MissingExtraError, OutputExistsError: as `bench.plot.check_files`.
+    """
+    if path is not None:
+        from phi4local.bench.plot import check_files
+
+        check_files([path], overwrite=overwrite)
+
+
+def draw(rows: Sequence[QualityRow], path: Path, *, overwrite: bool) -> None:
+    """Draw the chart into a file."""
+    from phi4local.bench.plot import write
+    from phi4local.bench.quality.chart import chart
+
+    write(path, [chart(rows)], overwrite=overwrite)
+    render.notice(f"chart: {path}")
+
+
 def _facts() -> dict[str, Any]:
     from phi4local import __version__, hardware
 
     return {"phi4local": __version__, "machine": hardware.describe()}
 
 
-_QUALITY = ("MODEL", "SIZE", "BITS", "PERPLEXITY", "KL DIVERGENCE", "SAME TOP", "Δp RMS")
-_SPEED = ("READ tok/s", "WRITE tok/s", "MEMORY")
+_FOUND = ("PERPLEXITY", "KL DIVERGENCE", "SAME TOP", "Δp RMS")
+_COST = ("SIZE", "BITS", "READ tok/s", "WRITE tok/s", "MEMORY")
+_WIDTH_WITHOUT_NAMES = 110
 
 
 def _table(rows: Sequence[QualityRow]) -> None:
     """Print one table where it fits, two where the terminal is narrow."""
-    import shutil
-
     first = rows[-1]
     chunks = f"{first.chunks} chunk" + ("" if first.chunks == 1 else "s")
     title = f"{chunks} of {first.context_tokens} tokens, {first.scored_tokens:,} scored"
-    compared = any(row.divergence for row in rows)
-    columns = _QUALITY if compared else _QUALITY[:4]
-    cells = [_quality_cells(row)[: len(columns)] for row in rows]
-    speed = [_speed_cells(row) for row in rows]
-    if sys.stdout.isatty() and shutil.get_terminal_size().columns < 112 and compared:
-        render.table(title, columns, cells, right=columns[1:])
-        named = [(row.name, *line) for row, line in zip(rows, speed, strict=True)]
-        render.table("", ("MODEL", *_SPEED), named, right=_SPEED)
-    else:
-        joined = [(*a, *b) for a, b in zip(cells, speed, strict=True)]
-        render.table(title, (*columns, *_SPEED), joined, right=(*columns[1:], *_SPEED))
-    only = [row for row in rows if row.divergence]
-    if len(only) == 1:
-        _details(only[0])
+    compared = [row for row in rows if row.divergence]
+    found = _FOUND if compared else _FOUND[:1]
+    names = [(row.name,) for row in rows]
+    quality = [_quality_cells(row)[: len(found)] for row in rows]
+    cost = [_cost_cells(row) for row in rows]
+    needed = _WIDTH_WITHOUT_NAMES + max(len(row.name) for row in rows)
+    tables = [(title, found + _COST, [a + b for a, b in zip(quality, cost, strict=True)])]
+    if compared and sys.stdout.isatty() and shutil.get_terminal_size().columns < needed:
+        tables = [(title, found, quality), ("", _COST, cost)]
+    for heading, columns, cells in tables:
+        named = [name + line for name, line in zip(names, cells, strict=True)]
+        render.table(heading, ("MODEL", *columns), named, right=columns)
+    if len(compared) == 1:
+        _details(compared[0])
 
 
 def _quality_cells(row: QualityRow) -> tuple[str, ...]:
@@ -154,27 +177,24 @@ def _quality_cells(row: QualityRow) -> tuple[str, ...]:
             f"{100 * found.same_top.value:.1f} %",
             f"{100 * found.rms_difference.value:.2f} %",
         )
-    return (
-        row.name,
-        render.size(row.size_bytes),
-        f"{row.bits_per_weight:.2f}",
-        _estimate(row.perplexity, 4),
-        *compared,
-    )
+    return (_estimate(row.perplexity, 4), *compared)
 
 
 def _estimate(estimate: Estimate, digits: int) -> str:
     """Return a value with as many digits and an error with as many places. Example: 7.178 ± 0.200."""
-    import math
-
     size = math.floor(math.log10(abs(estimate.value))) if estimate.value else 0
     places = max(0, digits - 1 - size)
     return f"{estimate.value:.{places}f} ± {estimate.error:.{places}f}"
 
 
-def _speed_cells(row: QualityRow) -> tuple[str, ...]:
-    memory = render.size(row.peak_memory_bytes) if row.peak_memory_bytes else "-"
-    return (f"{row.reading_rate:,.0f}", f"{row.writing_rate:,.1f}", memory)
+def _cost_cells(row: QualityRow) -> tuple[str, ...]:
+    return (
+        render.size(row.size_bytes),
+        f"{row.bits_per_weight:.2f}",
+        f"{row.reading_rate:,.0f}",
+        f"{row.writing_rate:,.1f}",
+        render.size(row.peak_memory_bytes) if row.peak_memory_bytes else "-",
+    )
 
 
 def _details(row: QualityRow) -> None:
@@ -192,10 +212,11 @@ def _details(row: QualityRow) -> None:
         for place in found.kl_percentiles
     ]
     render.table("", ("OF THE TOKENS", "KL BELOW", "Δp BELOW"), rows, right=("KL BELOW", "Δp BELOW"))
+    ratio, mean = found.log_ratio, found.mean_difference
     render.write(
-        f"ln(perplexity / base's) {found.log_ratio.value:.5f} ± {found.log_ratio.error:.5f}, "
-        f"mean Δp {100 * found.mean_difference.value:.3f} ± {100 * found.mean_difference.error:.3f} %, "
-        f"correlation {100 * found.correlation:.2f} %"
+        f"ln(perplexity / base's) {ratio.value:.5f} ± {ratio.error:.5f}\n"
+        f"mean Δp {100 * mean.value:.3f} ± {100 * mean.error:.3f} %, "
+        f"correlation of losses {100 * found.correlation:.2f} %"
     )
 
 
@@ -237,7 +258,7 @@ def _csv(cells: Sequence[dict[str, Any]]) -> str:
 
 
 def _markdown(rows: Sequence[QualityRow]) -> str:
-    columns = (*_QUALITY, *_SPEED)
-    lines = [columns, ["---"] + ["--:"] * (len(columns) - 1)]
-    lines += [(*_quality_cells(row), *_speed_cells(row)) for row in rows]
+    columns = ("MODEL", *_FOUND, *_COST)
+    lines = [columns, ("---", *["--:"] * (len(columns) - 1))]
+    lines += [(row.name, *_quality_cells(row), *_cost_cells(row)) for row in rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -152,3 +152,18 @@ def _alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_ladder_is_drawn_with_the_names_of_its_steps(run_cli, tmp_path):
+    pytest.importorskip("matplotlib")
+    chart = tmp_path / "ladder.svg"
+    done = run_cli(
+        ["quality", "phi4-nano", "--ladder", "-q", "Q8_0,Q4_0", "--chunks", "1", "--plot", chart, "-t", "1"]
+    )
+    assert done.returncode == 0, done.stderr
+    drawn = chart.read_text("utf-8")
+    assert all(word in drawn for word in ("Q8_0", "Q4_0", "KL divergence", "MB"))
+    assert "BF16" not in drawn
+    again = run_cli(["quality", "phi4-nano", "--plot", chart, "--chunks", "1"])
+    assert again.returncode == 1
+    assert "it exists\nhint: add `--force`" in again.stderr
