@@ -104,7 +104,8 @@ def test_a_terminal_without_colours_gets_none(terminal):
 
 
 def test_commands_know_how_wide_the_terminal_is():
-    ask = "from phi4local.cli.output import *; prepare_streams(); import shutil; print(shutil.get_terminal_size())"
+    ask = "import shutil; from phi4local.cli import output; output.prepare_streams(); "
+    ask += "print(shutil.get_terminal_size())"
     env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     with pexpect.spawn(sys.executable, ["-c", ask], dimensions=(24, 133), env=env, encoding="utf-8") as child:
         assert "columns=133" in child.read()
