@@ -66,7 +66,7 @@ class Chat:
         if test.n_depth:
             self._run(beginnings, (test.n_depth, 0), 1)
         # An answer needs a prompt: where there is none, one token, or what the cache holds already.
-        lengths = (test.n_depth, test.n_prompt or (not test.n_depth))
+        lengths = (test.n_depth, test.n_prompt or (0 if test.n_depth else self.speaker.least_prompt))
         answer = test.n_gen if most_tokens is None else min(test.n_gen, most_tokens)
         found = self._run(beginnings, lengths, 1 + answer)
         if not answer:

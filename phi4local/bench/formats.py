@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from phi4local.bench.row import COLUMNS, Row
+from phi4local.bench.words import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMATS = ("md", "csv", "json", "jsonl", "sql")
 TABLE = "phi4local_bench"
 """Of the SQL: its own name, since llama-bench's table has no room for our columns."""
 FLAT_COLUMNS = tuple(name for name in COLUMNS if not name.startswith("samples_"))

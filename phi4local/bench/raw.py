@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from phi4local.bench.row import Row
+from phi4local.bench.words import LOAD_MODES
 from phi4local.engine.worker.process import child_command, child_environment
 from phi4local.errors import EngineCrashedError, EngineError
 from phi4local.offload import Placement
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 NICENESS = {-1: 5, 0: 0, 1: -5, 2: -10, 3: -20}
 """setpriority's value for each of llama-bench's priorities."""
-_LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "dio": 4}
 _SHAPE = (
     *("n_batch", "n_ubatch", "type_k", "type_v", "n_threads", "flash_attn", "no_kv_offload"),
     *("embeddings", "no_op_offload"),
@@ -122,7 +122,7 @@ def _order(path: Path, tests: Sequence[Test], rounds: Rounds, rpc: tuple[str, ..
     )
     options: dict[str, Any] = first.given("no_host")
     if first.load_mode is not None:
-        options["load_mode"] = _LOAD_MODES[first.load_mode]
+        options["load_mode"] = LOAD_MODES[first.load_mode]
     if first.repack is not None:
         options["use_extra_bufts"] = first.repack
     return {

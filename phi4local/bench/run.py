@@ -74,20 +74,30 @@ class Bench:
     tell: Callable[[Step], None] = lambda _step: None
     skip: Callable[[str], None] = lambda _line: None
 
+    def check(self, path: str) -> FileFacts:
+        """Return the facts of the file, after checking every test; nothing is loaded.
+
+        Raises:
+            InvalidSettingError: a test that the path or the model cannot do.
+            GGUFError: the file is damaged or no Phi-4 model.
+        """
+        (matrix.check_raw if path == RAW else matrix.check_chat)(self.tests)
+        file = file_facts(gguf.validate(self.path))
+        room = 0 if path == RAW else _ROOM
+        matrix.check_length(self.tests, file.context_tokens - room, self.name)
+        return file
+
     def rows(self, path: str) -> Iterator[Row]:
         """Yield the rows of a path, `chat` or `raw`, each as soon as it is measured.
 
         A test that does not fit into memory is left out.
 
         Raises:
-            InvalidSettingError: a test that the path or the model cannot do; before anything is measured.
+            InvalidSettingError, GGUFError: see `check`.
             NotEnoughMemoryError: no test fits.
             EngineError: llama.cpp failed.
         """
-        file = file_facts(gguf.validate(self.path))
-        (matrix.check_raw if path == RAW else matrix.check_chat)(self.tests)
-        room = 0 if path == RAW else _ROOM
-        matrix.check_length(self.tests, file.context_tokens - room, self.name)
+        file = self.check(path)
         measured, refusal = 0, None
         measure = self._raw if path == RAW else self._chat
         for group in _groups(self.tests, _raw_key if path == RAW else self._chat_settings):

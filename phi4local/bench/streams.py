@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from phi4local.engine import Finished, Text
-from phi4local.errors import Phi4LocalError
+from phi4local.errors import InvalidSettingError, Phi4LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ class Stream:
 
     Attributes:
         started: when it was asked for.
-        arrivals: time of each event, and how many tokens it brought.
+        arrivals: time of each event, and how many tokens it brought; pieces, where a server does not tell.
         finished: the last event.
     """
 
@@ -48,6 +49,11 @@ class Stream:
     def tokens(self) -> int:
         """Generated tokens, the first one too."""
         return self.finished.usage.generated_tokens if self.finished else 0
+
+    def tokens_between(self, start: float, end: float) -> float:
+        """Return how many tokens came after `start` and up to `end`."""
+        count = sum(many for moment, many in self.arrivals[1:] if start < moment <= end)
+        return count * self.tokens / sum(many for _, many in self.arrivals)
 
     @property
     def evaluated_tokens(self) -> int:
@@ -112,11 +118,12 @@ def answer_sample(streams: Sequence[Stream], tokens: int) -> Sample:
     The clock runs from the first token of the last stream to the end of the first one; what was generated
     meanwhile gives the rate of all.
     """
+    _require_answers(streams)
     slowest = min((stream.tokens - 1) / (stream.last - stream.first) for stream in streams)
     if len(streams) == 1:
         return _sample(streams, tokens / slowest, slowest)
     start, end = max(stream.first for stream in streams), min(stream.last for stream in streams)
-    count = sum(many for stream in streams for moment, many in stream.arrivals[1:] if start < moment <= end)
+    count = sum(stream.tokens_between(start, end) for stream in streams)
     if end <= start or not count:  # too short for a moment in which all were at work
         start, end = min(stream.first for stream in streams), max(stream.last for stream in streams)
         count = sum(stream.tokens - 1 for stream in streams)
@@ -125,9 +132,22 @@ def answer_sample(streams: Sequence[Stream], tokens: int) -> Sample:
 
 def whole_sample(streams: Sequence[Stream], prompt: int, answer: int) -> Sample:
     """Return what prompts and answers took together, from the first request to the last token."""
+    _require_answers(streams)
     seconds = max(stream.last for stream in streams) - streams[0].started
     slowest = max(stream.last - stream.started for stream in streams)
-    return _sample(streams, seconds, (prompt + answer) / slowest)
+    written = statistics.fmean(stream.tokens - 1 for stream in streams)  # servers may end an answer early
+    share = (prompt + answer) / (prompt + written)
+    return _sample(streams, seconds * share, (prompt + answer) / (slowest * share))
+
+
+def _require_answers(streams: Sequence[Stream]) -> None:
+    """Refuse answers without a step: a server may end them with the first token."""
+    if any(stream.tokens < 2 or stream.last <= stream.first for stream in streams):
+        raise InvalidSettingError(
+            "n_gen",
+            "was not reached: an answer ended with its first token",
+            hint="try a longer prompt: -pg 64,32",
+        )
 
 
 def _sample(streams: Sequence[Stream], seconds: float, slowest_ts: float) -> Sample:

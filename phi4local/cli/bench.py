@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 from phi4local.cli import bench_options as own
 from phi4local.cli import options
 from phi4local.cli.opening import find_file, open_here
+from phi4local.runtime.remote.address import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from phi4local.bench.row import Row
+    from phi4local.bench.run import Bench
     from phi4local.cli.bench_output import Printer
 
 
 def bench(
     models: own.Models = None,
     model: own.MoreModels = None,
+    url: own.Urls = None,
     raw: own.Raw = False,
     both: own.BothPaths = False,
     n_prompt: own.Prompts = None,
@@ -75,34 +78,52 @@ def bench(
 
 
 def _measured(given: dict[str, Any], printer: Printer) -> Iterator[Row]:
-    """Yield the rows of all models, checking every option before the first one is loaded."""
+    """Yield the rows of all models; every option is checked for all of them before anything is measured."""
     from phi4local.bench.raw import Rounds
-    from phi4local.bench.run import CHAT, RAW, Bench
-    from phi4local.settings import LoadSettings
+    from phi4local.bench.run import CHAT, RAW
+    from phi4local.runtime.names import is_link
 
-    tests = own.tests_of(given)
     rounds = Rounds(
         repeats=given["repetitions"],
         warm_up=not given["no_warmup"],
         delay_seconds=given["delay"],
         priority=given["prio"],
     )
+    common = {"tests": own.tests_of(given), "rounds": rounds, "tell": printer.step}
+    more = [name for text in given["model"] or () for name in text.split(",")]
+    paths = (CHAT, RAW) if given["both"] else (RAW,) if given["raw"] else (CHAT,)
+    ready: list[Callable[[], Iterator[Row]]] = []
+    for name in [*(given["models"] or ()), *more, *(given["url"] or ())] or [None]:
+        if name and is_address(name) and not is_link(name):
+            ready.append(_server(name, given, common))
+        else:
+            bench = _local(name, given, common | {"skip": printer.note})
+            for path in paths:
+                bench.check(path)
+                ready.append(partial(bench.rows, path))
+    for rows in ready:
+        yield from rows()
+
+
+def _server(address: str, given: dict[str, Any], common: dict[str, Any]) -> Callable[[], Iterator[Row]]:
+    from phi4local.bench.server import ServerBench, check_server
+    from phi4local.errors import InvalidSettingError
+    from phi4local.runtime.remote.model import open_remote
+
+    for name in ("raw", "both", "context_tokens", "rpc", "force", "require_gpu"):
+        if given[name]:
+            raise InvalidSettingError(name, "has no meaning for a server", hint="leave it out")
+    check_server(common["tests"])
+    return ServerBench(open_model=partial(open_remote, address), **common).rows
+
+
+def _local(name: str | None, given: dict[str, Any], common: dict[str, Any]) -> Bench:
+    from phi4local.bench.run import Bench
+    from phi4local.settings import LoadSettings
+
     rpc = tuple(given["rpc"]) if given["rpc"] else None
     fit = options.fit_settings(force=given["force"], require_gpu=given["require_gpu"])
     settings = LoadSettings(context_tokens=given["context_tokens"], rpc=rpc).filled_from(fit)
-    more = [name for text in given["model"] or () for name in text.split(",")]
-    yes = given["yes"]
-    for typed in [*(given["models"] or ()), *more] or [None]:
-        name, path = find_file(typed, yes=yes)
-        bench = Bench(
-            name=name,
-            path=path,
-            tests=tests,
-            rounds=rounds,
-            settings=settings,
-            open_model=partial(open_here, typed, yes=yes),
-            tell=printer.step,
-            skip=printer.note,
-        )
-        for kind in (CHAT, RAW) if given["both"] else (RAW,) if given["raw"] else (CHAT,):
-            yield from bench.rows(kind)
+    shown, path = find_file(name, yes=given["yes"])
+    opened = partial(open_here, name, yes=given["yes"])
+    return Bench(name=shown, path=path, settings=settings, open_model=opened, **common)

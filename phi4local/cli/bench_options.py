@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phi4local.bench.formats import FORMATS
+from phi4local.bench.words import CACHE_TYPES, FORMATS, LOAD_MODES
 from phi4local.cli.options import OFFLOAD, complete_model
 from phi4local.errors import InvalidSettingError
 from phi4local.offload import SPLIT_MODES
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 TESTS = "Tests (lists 1,2,4 and ranges 64-256+64 or 1-8*2; repeatable)"
 RAW, OUTPUT = "Only with --raw", "Output"
-LOAD_MODES = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
-KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 Texts = list[str] | None
 
@@ -36,6 +34,10 @@ Models = Annotated[
     ),
 ]
 MoreModels = Annotated[Texts, _option("--model", "-m", help="Another model", panel=TESTS, metavar="MODEL,…")]
+Urls = Annotated[
+    Texts,
+    typer.Option("--url", help="A server, as its clients see it", metavar="ADDRESS", rich_help_panel=TESTS),
+]
 Prompts = Annotated[
     Texts, _option("--n-prompt", "--prompt-tokens", "-p", help="Lengths of prompts (512)", panel=TESTS)
 ]
@@ -49,7 +51,7 @@ Depths = Annotated[Texts, _option("--n-depth", "-d", help="Tokens in the context
 Parallel = Annotated[Texts, _option("--parallel", help="Streams at the same time (1)", panel=TESTS)]
 KvTypes = Annotated[
     Texts,
-    _option("--kv", help=f"Type of both: {', '.join(KV_TYPES)}", panel=TESTS, metavar="TYPE,…"),
+    _option("--kv", help=f"Type of both: {', '.join(CACHE_TYPES)}", panel=TESTS, metavar="TYPE,…"),
 ]
 KeyTypes = Annotated[
     Texts,
@@ -157,7 +159,7 @@ def tests_of(given: Mapping[str, Any]) -> list[Test]:
         "tensor_split": ranges.shares(given["tensor_split"] or ()),
         "tensor_overrides": ranges.overrides(given["override_tensor"] or ()),
     }
-    both_types = ranges.words("kv", given["kv"] or (), KV_TYPES)
+    both_types = ranges.words("kv", given["kv"] or (), CACHE_TYPES)
     if both_types:
         values["type_k"], values["type_v"] = both_types, ()
     prompts = numbers("n_prompt") if given["n_prompt"] else (512,)
@@ -173,6 +175,6 @@ SWITCHES = ("no_host", "repack", "embeddings", "no_op_offload", "no_kv_offload",
 WORDS = {
     "split_mode": SPLIT_MODES,
     "load_mode": LOAD_MODES,
-    "type_k": KV_TYPES,
-    "type_v": KV_TYPES,
+    "type_k": CACHE_TYPES,
+    "type_v": CACHE_TYPES,
 }

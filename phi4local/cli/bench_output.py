@@ -6,7 +6,8 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
-from phi4local.bench.formats import FORMATS, changed_columns, format_named
+from phi4local.bench.formats import changed_columns, format_named
+from phi4local.bench.words import FORMATS
 from phi4local.cli import render
 from phi4local.errors import InvalidSettingError
 

@@ -1,10 +1,11 @@
-"""Write llama_bench.json: what the real llama-bench, built by benchmarks.build_peers, says about phi4-nano.
+"""Write what the real llama-bench, built by benchmarks.build_peers, says about phi4-nano.
 
     python tests/golden/make_llama_bench.py phi4-nano-Q8_0.gguf
 
-- rows: of short tests. Numbers are of the machine that ran it; tests want names, order, types and arithmetic.
-- lists: what `-p TEXT` stands for; nothing where it is refused.
-- order: lines of flags, and the settings of the rows in the order in which they came.
+- llama_bench.json: rows of short tests. Numbers are of the machine that ran it; tests want names, order,
+  types and arithmetic.
+- llama_bench_options.json: `lists`, what `-p TEXT` stands for (nothing where it is refused); and `order`,
+  lines of flags with the settings of the rows in the order in which they came.
 """
 
 import json
@@ -45,10 +46,11 @@ def ordered(model, flags):
 
 if __name__ == "__main__":
     model = Path(sys.argv[1]).resolve()
-    golden = {
-        "rows": json.loads(run(model, *ROWS).stdout),
+    options = {
         "lists": {text: listed(model, text) for text in LISTS},
         "order": [{"flags": flags, "rows": ordered(model, flags)} for flags in ORDER],
     }
-    text = json.dumps(golden, indent=1)
-    Path(__file__).with_name("llama_bench.json").write_text(text + "\n", encoding="utf-8")
+    rows = json.loads(run(model, *ROWS).stdout)
+    for name, golden in (("llama_bench", rows), ("llama_bench_options", options)):
+        text = json.dumps(golden, indent=1) + "\n"
+        Path(__file__).with_name(f"{name}.json").write_text(text, encoding="utf-8")

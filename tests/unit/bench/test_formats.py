@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from phi4local.bench.formats import FORMATS, TABLE, format_named
+from phi4local.bench.formats import TABLE, format_named
 from phi4local.bench.row import COLUMNS, LLAMA_BENCH_COLUMNS, Row
+from phi4local.bench.words import FORMATS
 
 ROWS = [
     Row(n_prompt=64, samples_ns=(10_000_000, 12_000_000), model_filename='it\'s "here",\n.gguf', n_threads=2),

@@ -12,7 +12,7 @@ from phi4local.bench.row import Row
 from phi4local.cli import app, bench_options
 from phi4local.errors import InvalidSettingError
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "llama_bench.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "llama_bench_options.json").read_text())
 UNSET = Row().to_mapping()
 
 
