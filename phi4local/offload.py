@@ -21,6 +21,9 @@ llama.cpp's fourth, `tensor`, ends the process with Phi-4's joint query, key and
 MOST_DEVICES = 16
 """llama.cpp's own limit (ggml-backend.h, GGML_BACKEND_MAX_DEVICES; llama_max_devices)."""
 
+LEAST_GPU_BYTES = 2**30
+"""A GPU with less free memory is left alone when no layer goes there: prompts may take so much."""
+
 _ONLY_PYTHON = re.compile(r"\(\?(?![:=!])|\\[AZ]|[*+?}]\+")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi4local.errors import InvalidSettingError
 from phi4local.native import devices
-from phi4local.offload import SPLIT_MODES
+from phi4local.offload import LEAST_GPU_BYTES, SPLIT_MODES
 
 if TYPE_CHECKING:
     from phi4local.offload import Placement
@@ -36,6 +36,10 @@ def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[A
     parameters.n_gpu_layers = placement.gpu_layers
     parameters.split_mode = SPLIT_MODES.index(placement.split_mode)  # the order of enum llama_split_mode
     kept: list[Any] = []
+    if not placement.gpu_layers and _all_full():
+        none = (ctypes.c_void_p * 1)()  # an empty list, ended by a zero
+        parameters.devices = ctypes.cast(none, ctypes.c_void_p)
+        kept.append(none)
     if placement.split_mode == "row":
         _check_split_by_rows()
     if placement.main_gpu is not None or placement.split:
@@ -50,6 +54,12 @@ def apply(parameters: Any, placement: Placement, *, most_devices: int) -> list[A
         parameters.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
         kept.append(overrides)
     return kept
+
+
+def _all_full() -> bool:
+    """Return whether no GPU has room for its part of prompts, which needs no layers there."""
+    known = devices.offload_devices()
+    return bool(known) and all(device.free_bytes < LEAST_GPU_BYTES for device in known)
 
 
 def _check_split_by_rows() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CELL_UNIT = 256
 """llama.cpp rounds the cells of a stream up to a multiple of it."""
-_FLOAT, _HALF, _PLACE = 4, 2, 8
+FLOAT, _HALF, _PLACE = 4, 2, 8
 """Bytes of float32 and float16, and of the 64-bit place where a cell goes."""
 _INPUT_BYTES = 24
 """Of the small inputs of each token: id, position, places of its cells, and alignment."""
@@ -73,7 +73,7 @@ def kv_bytes(model: ModelShape, cells: Cells, *, layers: int | None = None) -> i
 
 def output_bytes(model: ModelShape, cells: Cells) -> int:
     """Return the buffer that logits are copied to: float32, a row for each sequence."""
-    return cells.sequences * model.vocabulary_tokens * _FLOAT
+    return cells.sequences * model.vocabulary_tokens * FLOAT
 
 
 def compute_bytes(model: ModelShape, cells: Cells) -> int:
@@ -89,17 +89,26 @@ def compute_bytes(model: ModelShape, cells: Cells) -> int:
     of mask, are 139 MiB; without flash attention scores alone are 320 MiB.
     """
     tokens = cells.step_tokens
-    vectors = 3 * model.width * _FLOAT * tokens
-    feed_forward = vectors + 3 * model.feed_forward * _FLOAT * tokens
-    output = cells.sequences * (model.vocabulary_tokens + 4 * model.width) * _FLOAT
-    inputs = tokens * (_mask_row_bytes(cells) + _INPUT_BYTES)
+    vectors = 3 * model.width * FLOAT * tokens
+    feed_forward = vectors + 3 * model.feed_forward * FLOAT * tokens
+    output = cells.sequences * (model.vocabulary_tokens + 4 * model.width) * FLOAT
+    inputs = input_bytes(model, cells)
     if cells.flash_attention:
         return inputs + max(feed_forward, output)
-    inputs += tokens * model.kv_heads * model.head_length * _PLACE
-    scores = model.heads * tokens * cells.padded_tokens * _FLOAT
+    scores = model.heads * tokens * cells.padded_tokens * FLOAT
     return inputs + max(feed_forward, output, scores + vectors)
+
+
+def input_bytes(model: ModelShape, cells: Cells) -> int:
+    """Return what lives through a whole step: ids, positions, the mask, and the places of values.
+
+    Without the fused kernel each value has a place of its own, because the cache lies turned.
+    """
+    tokens = cells.step_tokens
+    places = 0 if cells.flash_attention else model.kv_heads * model.head_length * _PLACE
+    return tokens * (_mask_row_bytes(cells) + _INPUT_BYTES + places)
 
 
 def _mask_row_bytes(cells: Cells) -> int:
     """Return the row of the mask for one token, which sees the cells of one stream."""
-    return cells.padded_tokens * (_HALF if cells.flash_attention else _FLOAT)
+    return cells.padded_tokens * (_HALF if cells.flash_attention else FLOAT)

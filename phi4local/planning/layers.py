@@ -12,15 +12,20 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phi4local.offload import LEAST_GPU_BYTES
 from phi4local.planning.buffers import compute_bytes, kv_bytes, output_bytes
+from phi4local.planning.gpu_buffers import (
+    CUDA_CONTEXT_BYTES,
+    gpu_compute_bytes,
+    host_compute_bytes,
+    offloading_compute_bytes,
+)
 
 if TYPE_CHECKING:
     from phi4local.hardware import Machine
     from phi4local.planning.buffers import Cells
     from phi4local.planning.shape import ModelShape
 
-GPU_RESERVE_BYTES = 512 * 2**20
-"""Left free on each GPU, for the driver's kernels and workspaces and for whatever else draws there."""
 PROCESS_BYTES = 150 * 2**20
 """Of Python, the library and the vocabulary: 90 MB with 100,352 tokens, 120 MB with 200,064."""
 CPU = "CPU"
@@ -124,22 +129,25 @@ def place(
     counts = _shares(machine, gpu_layers)
     first = max(0, model.layers + 1 - gpu_layers)
     held = [_cpu(model, weights, contexts, machine, gpu_layers)]
-    for gpu, count in zip(machine.gpus, counts, strict=True):
+    for number, (gpu, count) in enumerate(zip(machine.gpus, counts, strict=True)):
         blocks = [i for i in range(first, first + count) if i < model.layers]
         has_output = count > 0 and first + count > model.layers
-        # A prompt's products with weights of the CPU are computed here too: they are copied, at most a block.
-        copied = max(weights.blocks, default=0) if count and gpu_layers <= model.layers else 0
         output = weights.output + (weights.embedding if model.tied_embeddings else 0)
+        compute = 0
+        if number == 0 and gpu_layers <= model.layers and (gpu_layers or gpu.free_bytes >= LEAST_GPU_BYTES):
+            compute = sum(offloading_compute_bytes(model, cells) for cells in contexts)
+        elif count:
+            compute = sum(gpu_compute_bytes(model, cells) for cells in contexts)
         held.append(
             DeviceMemory(
                 name=gpu.name,
                 layers=len(blocks),
                 weight_bytes=sum(weights.blocks[i] for i in blocks) + (output if has_output else 0),
                 kv_bytes=sum(kv_bytes(model, cells, layers=len(blocks)) for cells in contexts),
-                compute_bytes=sum(compute_bytes(model, cells) for cells in contexts) + copied if count else 0,
+                compute_bytes=compute,
                 output_bytes=0,
-                process_bytes=0,
-                available_bytes=max(0, gpu.free_bytes - GPU_RESERVE_BYTES),
+                process_bytes=CUDA_CONTEXT_BYTES if compute and gpu.back_end == "CUDA" else 0,
+                available_bytes=gpu.free_bytes,
             )
         )
         first += count
@@ -163,8 +171,8 @@ def _cpu(
 ) -> DeviceMemory:
     blocks = max(0, model.layers - max(0, gpu_layers - 1))
     compute = [compute_bytes(model, cells) for cells in contexts]
-    if gpu_layers > model.layers:  # inputs only: the embedded tokens and the mask
-        compute = [cells.step_tokens * 4 * (model.width + cells.padded_tokens) for cells in contexts]
+    if machine.gpus:
+        compute = [host_compute_bytes(model, cells, some_on_cpu=blocks > 0) for cells in contexts]
     return DeviceMemory(
         name=CPU,
         layers=blocks,

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from phi4local.planning.layers import DeviceMemory
     from phi4local.planning.shape import ModelShape
 
-GPU_SHARE, GPU_SECONDS_PER_LAYER = 0.6, 50e-6
-"""Of a GPU's bandwidth, and what starting a layer's kernels takes: Q4_K_M of 14 and 1.3 billion weights on an
-H100 generated 145 and 700 tokens per second (benchmarks/results/engine-single-h100-*.json)."""
+GPU_SHARE = {"Q8_0": 0.9, "F16": 0.9, "BF16": 0.9, "F32": 0.9}
+OTHER_GPU_SHARE = 0.6
+GPU_SECONDS_PER_LAYER = 70e-6
+"""Of a GPU's bandwidth, for types that are hardly computed with and for others, and what the kernels of a
+layer take to start: 14 billion weights as Q8_0 and Q4_K_M generated 129 and 140 tokens per second on an H100
+(benchmarks/results/gpu.json)."""
 CPU_SHARE = 0.8
 """Of the measured bandwidth of main memory: 1.3 billion weights as Q4_K_M generated 39 tokens per second on
 two cores (benchmarks/results/engine-single.json) that read 34 GB/s."""
@@ -29,8 +32,9 @@ SLOW_CORE = 4e9
 CORE_FLOPS = {"AVX512_VNNI": 130e9, "AVX512": 90e9, "AVX2": 60e9, "MATMUL_INT8": 90e9, "DOTPROD": 60e9}
 """Operations a second of one core in a prompt, for the first of these that it has."""
 OTHER_CORE_FLOPS = 15e9
-GPU_FLOPS_PER_BYTE = 20.0
-"""Of a GPU in a prompt, for each byte of bandwidth: 37,000 tokens of 1.3 billion weights on an H100."""
+GPU_FLOPS_PER_BYTE, GPU_SECONDS_PER_PROMPT_TOKEN = 51.0, 1.2e-6
+"""Of a GPU in a prompt: operations for each byte of bandwidth, and what a layer takes beside them, for each
+token of a prompt of 512: 4,800 tokens a second of 14 billion weights on an H100, 34,500 of 1.3 billion."""
 SPREAD = 0.25
 
 
@@ -84,9 +88,10 @@ def predict(model: ModelShape, machine: Machine, devices: tuple[DeviceMemory, ..
         ideal += cpu_bytes / (machine.bandwidth or 1.0)
         prompt += _flops(model, devices[0]) / (machine.cores * _core_flops(machine))
     for gpu, held in gpus:
-        empty += _gpu_seconds(gpu, held)
+        empty += _gpu_seconds(model, gpu, held)
         ideal += held.weight_bytes / (gpu.bandwidth or 1.0)
         prompt += _flops(model, held) / ((gpu.bandwidth or 1.0) * GPU_FLOPS_PER_BYTE)
+        prompt += held.layers * GPU_SECONDS_PER_PROMPT_TOKEN
     full = empty + _kv_seconds(machine, devices)
     expected = min(1 / (empty + 0.1 * (full - empty)), 1 / ideal)
     return Speeds(
@@ -110,8 +115,11 @@ def _cpu_seconds(model: ModelShape, machine: Machine, read_bytes: int) -> float:
     return read_bytes / min((machine.bandwidth or 1.0) * CPU_SHARE, machine.cores * core)
 
 
-def _gpu_seconds(gpu: Gpu, held: DeviceMemory) -> float:
-    return held.weight_bytes / ((gpu.bandwidth or 1.0) * GPU_SHARE) + held.layers * GPU_SECONDS_PER_LAYER
+def _gpu_seconds(model: ModelShape, gpu: Gpu, held: DeviceMemory) -> float:
+    """Return what a token takes there; the model's types count as everywhere in it."""
+    slowed = sum(w.size_bytes / GPU_SHARE.get(w.type_name, OTHER_GPU_SHARE) for w in model.weights)
+    share = model.weight_bytes / slowed if slowed else OTHER_GPU_SHARE
+    return held.weight_bytes / ((gpu.bandwidth or 1.0) * share) + held.layers * GPU_SECONDS_PER_LAYER
 
 
 def _kv_seconds(machine: Machine, devices: tuple[DeviceMemory, ...]) -> float:

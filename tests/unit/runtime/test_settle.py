@@ -74,7 +74,7 @@ def test_nothing_fits_into_nearly_nothing(header):
 def test_layers_go_to_the_gpu_as_far_as_they_fit_and_the_rest_is_said(header):
     full = settle(header, LoadSettings(require_gpu=True), replace(ROOMY, gpus=(CARD,)))
     assert (full.settings.gpu_layers, full.notices) == (9, ())
-    small = replace(CARD, free_bytes=(512 + 16) * MIB)
+    small = replace(CARD, free_bytes=(600 + 16) * MIB)
     settled = settle(header, LoadSettings(), replace(ROOMY, gpus=(small,)))
     assert 0 < settled.settings.gpu_layers < 9
     assert settled.notices[0].endswith("of 9 layers fit on the GPU; the CPU computes the others")
