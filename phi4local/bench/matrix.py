@@ -113,7 +113,7 @@ def check_chat(tests: Sequence[Test]) -> None:
             )
         if test.type_k != test.type_v:
             raise InvalidSettingError(
-                "type_v", "is not the type of the keys", hint="add --raw, or give -ctk and -ctv the same type"
+                "type_v", "is not the type of the keys", hint="give both one type with --kv, or add --raw"
             )
 
 

@@ -117,7 +117,7 @@ def _order(path: Path, tests: Sequence[Test], rounds: Rounds, rpc: tuple[str, ..
         gpu_layers=-1 if first.n_gpu_layers is None else first.n_gpu_layers,
         split_mode=first.split_mode or "layer",
         split=first.tensor_split or (),
-        main_gpu=first.main_gpu,
+        main_gpu=first.main_gpu or None,  # the first is the default, and no GPU may be there
         rpc=rpc,
     )
     options: dict[str, Any] = first.given("no_host")

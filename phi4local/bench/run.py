@@ -19,6 +19,7 @@ from phi4local.errors import InvalidSettingError, NotEnoughMemoryError
 from phi4local.gguf.file_types import quantization_of
 from phi4local.planning.plan import BATCH_TOKENS, DEFAULT_CONTEXT_TOKENS
 from phi4local.runtime.facts import file_facts
+from phi4local.runtime.open import check_overrides
 from phi4local.runtime.settle import settle
 from phi4local.settings import KV_TYPES, LoadSettings
 
@@ -114,7 +115,9 @@ class Bench:
     def _raw(self, file: FileFacts, group: Sequence[Test], done: int) -> Iterator[Row]:
         longest = max(group, key=lambda test: test.context_tokens)
         machine = hardware.this_machine(measure=True)
-        plan = settle(file.header, self._raw_settings(longest), machine)
+        settings = self._raw_settings(longest)
+        check_overrides(settings, file.header)
+        plan = settle(file.header, settings, machine)
         layers = longest.n_gpu_layers
         if layers is None and machine.gpus and plan.plan.gpu_layers < plan.plan.layers:
             layers = plan.plan.gpu_layers

@@ -54,27 +54,32 @@ class LocalSpeaker:
 
 
 class RemoteSpeaker:
-    """Prompts of random words: servers take text. Two short prompts tell how many tokens a word is."""
+    """Questions of random words: servers take text, and put a template around it.
 
-    least_prompt = 16  # after a word or two, some models have nothing to say
+    Two of them are asked first, to learn how many tokens a word and the template are.
+    """
+
+    least_prompt = 1
 
     def __init__(self, model: RemoteModel) -> None:
         self._model = model
-        self._words_per_token = 1.0
-        few, many = (self._count(seed, words) for seed, words in ((-1, 32), (-2, 96)))
+        self._words_per_token, self._template_tokens = 1.0, 0.0
+        few, many = (self._count(self._words(seed, count)) for seed, count in ((-1, 32), (-2, 96)))
         if many > few:
             self._words_per_token = 64 / (many - few)
+            self._template_tokens = few - 32 / self._words_per_token
 
     def start(self, seeds: tuple[int, int], tokens: tuple[int, int], answer: int) -> Generation:
         """See `Speaker.start`; the lengths are met within a few tokens."""
-        text = " ".join((*self._words(seeds[0], tokens[0]), *self._words(seeds[1], tokens[1])))
-        return self._model.generate(text, max_tokens=answer)
+        rest = max(1.0, tokens[1] - self._template_tokens)
+        counts = (round(some * self._words_per_token) for some in (tokens[0], rest))
+        text = " ".join(word for pair in zip(seeds, counts, strict=True) for word in self._words(*pair))
+        return self._model.chat(text, max_tokens=answer)
 
-    def _words(self, seed: int, tokens: int) -> list[str]:
+    def _words(self, seed: int, count: int) -> list[str]:
         choose = random.Random(seed)  # noqa: S311 - a repeatable workload
-        return [choose.choice(_WORDS) for _ in range(round(tokens * self._words_per_token))]
+        return [choose.choice(_WORDS) for _ in range(count)]
 
-    def _count(self, seed: int, words: int) -> int:
-        """Return the tokens of some words as the server counts them; 0 where it does not count."""
-        generation = self._model.generate(" ".join(self._words(seed, words)), max_tokens=1)
-        return generation.result().finished.usage.prompt_tokens
+    def _count(self, words: list[str]) -> int:
+        """Return the tokens of a question as the server counts them; 0 where it does not count."""
+        return self._model.chat(" ".join(words), max_tokens=1).result().finished.usage.prompt_tokens

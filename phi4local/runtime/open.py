@@ -85,7 +85,7 @@ def open_model(
 
 
 def _settled(header: Header, settings: LoadSettings) -> Settled:
-    _check_overrides(settings, header)
+    check_overrides(settings, header)
     return settle(header, settings)
 
 
@@ -110,7 +110,7 @@ def _template_notices(template: ChatTemplate) -> Iterator[str]:
         yield "this model's chat template rewrites messages; they are passed on as they were written"
 
 
-def _check_overrides(settings: LoadSettings, header: Header) -> None:
+def check_overrides(settings: LoadSettings, header: Header) -> None:
     """Refuse an expression that fits nothing: llama.cpp would ignore it without a word."""
     names = [tensor.name for tensor in header.tensors]
     for override in settings.placement().overrides:

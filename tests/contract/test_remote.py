@@ -230,3 +230,33 @@ def test_the_command_line_talks_to_a_server(address, run_cli):
     bench = run_cli(["bench", address], env={"PHI4LOCAL_API_KEY": KEY})
     assert bench.returncode == 1
     assert "on a server" in bench.stderr
+
+
+def test_bench_measures_a_server_as_its_clients_see_it(run_cli, address):
+    flags = ["-p", "48", "-n", "6", "-pg", "16,4", "-r", "2", "-o", "json"]
+    done = run_cli(["bench", "--url", address, *flags], env={"PHI4LOCAL_API_KEY": KEY})
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)
+    assert [row["test"] for row in rows] == ["pp48", "tg6", "pp16+tg4"]
+    for row in rows:
+        assert (row["path"], row["model"], row["model_filename"]) == ("server", "nano", f"{address}/v1")
+        assert len(row["samples_ns"]) == len(row["samples_first_token_ns"]) == 2
+        assert min(row["samples_ns"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--raw"], ("raw", "leave it out")),
+        (["-t", "2"], ("n_threads", "leave it out")),
+        (["-d", "8"], ("n_depth", "-p 0")),
+    ],
+    ids=["raw", "threads", "depth"],
+)
+def test_bench_refuses_settings_of_a_server_before_asking_it(run_cli, flags, words):
+    done = run_cli(["bench", "http://127.0.0.1:9", *flags])
+    assert (done.returncode, done.stdout) == (1, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert words[0] in error
+    assert words[1] in hint
