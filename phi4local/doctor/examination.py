@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phi4local.doctor import environment, graphics, interpreter, library, memory, network, proof, store
+from phi4local.doctor import (
+    environment,
+    graphics,
+    interpreter,
+    library,
+    memory,
+    network,
+    packages,
+    proof,
+    store,
+)
 from phi4local.doctor.result import WRONG, Result
 from phi4local.errors import Phi4LocalError
 
@@ -26,7 +36,8 @@ def examine(seconds: float = LIBRARY_SECONDS) -> Iterator[Result]:
 
     Example: `summary(examine())["wrong"]` is 0 on a machine where everything works.
     """
-    yield from _guarded("python", interpreter.check)
+    yield interpreter.check()
+    yield from _guarded("packages", lambda: packages.check(seconds))
     found = library.try_loading(seconds)
     yield from _guarded("llama-cpp-python", lambda: library.check(found))
     yield from _guarded("GPU", lambda: [graphics.check(found, graphics.look())])

@@ -192,6 +192,6 @@ def check_instruction_sets(system_info: str, has: frozenset[str], build: str) ->
     missed = sorted(has - used)
     if missed:
         seen = f"the build leaves out {', '.join(missed)}, which this processor has"
-        advice = "compile it for this processor, which may be several times as fast"
+        advice = "compile it for this processor"
         return Result(name=name, state=WARNING, seen=seen, advice=advice, command=build)
     return Result(name=name, state=OK, seen=f"the build uses {', '.join(sorted(has))}")

@@ -71,6 +71,8 @@ BROKEN = {
     "raises SyntaxError": ("def", "loading the library ends with code 1: SyntaxError: invalid syntax"),
     "raises AttributeError": ("import os; os.nothing", "ends with code 1: AttributeError: "),
     "lacks its library": ("raise FileNotFoundError('libllama.so')", "libllama.so"),
+    "crashes": ("import os; os.abort()", "is ended by SIGABRT"),
+    "hangs": ("import time; time.sleep(600)", "loading the library hangs"),
     "leaves": ("import sys; print('{\"devices\": []}'); sys.exit(0)", "loading the library ends with code 0"),
 }
 
@@ -81,7 +83,7 @@ def test_a_broken_package_is_tried_in_another_process(kind, tmp_path, monkeypatc
     folder = broken_package(tmp_path, code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
-    found = library.try_loading(60.0)
+    found = library.try_loading(1.0 if kind == "hangs" else 60.0)
     assert words in found.problem
     assert found.package == str(folder)
     assert found.devices == ()
