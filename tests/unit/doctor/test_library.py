@@ -72,7 +72,7 @@ BROKEN = {
     "raises AttributeError": ("import os; os.nothing", "ends with code 1: AttributeError: "),
     "lacks its library": ("raise FileNotFoundError('libllama.so')", "libllama.so"),
     "crashes": ("import os; os.abort()", "is ended by SIGABRT"),
-    "hangs": ("import time; time.sleep(600)", "loading the library hangs"),
+    "hangs": ("import time; time.sleep(600)", " hangs"),
     "leaves": ("import sys; print('{\"devices\": []}'); sys.exit(0)", "loading the library ends with code 0"),
 }
 
