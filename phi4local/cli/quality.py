@@ -116,8 +116,11 @@ def quality(
             rows = _ladder(models[0], loading, reading, (quantizations, imatrix, keep), yes=yes)
         else:
             rows = _rows(models, against, loading, reading, yes=yes)
-        measured = list(rows)
-    quality_report.show(measured, layout)
+        measured: list[QualityRow] = []
+        try:
+            measured.extend(rows)
+        finally:  # what took hours is shown, whatever happens to the rest
+            quality_report.show(measured, layout)
     if plot is not None:
         quality_report.draw(measured, plot, overwrite=force)
 

@@ -102,7 +102,9 @@ def _bar() -> Iterator[Callable[[str, Progress], None]]:
 
 
 def show(rows: Sequence[QualityRow], layout: str) -> None:
-    """Print the rows."""
+    """Print the rows, if there are any."""
+    if not rows:
+        return
     if layout == "table":
         _table(rows)
     elif layout == "json":

@@ -152,7 +152,7 @@ def test_a_file_of_llama_perplexity_is_a_base(peer, folder, rows):
     assert found.divergence.log_ratio == found.divergence.stored_log_ratio
 
 
-def test_a_model_that_computes_nonsense_is_refused(folder, tmp_path):
+def test_a_model_that_computes_nonsense_is_refused_and_the_others_are_shown(run_cli, folder, tmp_path):
     path = tmp_path / "poisoned.gguf"
     shutil.copy(folder / "F32.gguf", path)  # quantized products lose a NaN
     reader = GGUFReader(path, "r+")
@@ -162,3 +162,8 @@ def test_a_model_that_computes_nonsense_is_refused(folder, tmp_path):
     with pytest.raises(NonFiniteLogitsError) as refused:
         list(measure([subject(path)], Reading(text=folder / "held-out.txt", chunks=1), count=1))
     assert refused.value.position == 256
+    arguments = ["--text", folder / "held-out.txt", "--chunks", "1", "--format", "csv"]
+    done = run_cli(["quality", folder / "Q8_0.gguf", path, *arguments])
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1].startswith("Q8_0.gguf,Q8_0,")
+    assert "error: the model computed values that are not finite at token 256\nhint: " in done.stderr
