@@ -51,7 +51,7 @@ Depths = Annotated[Texts, _option("--n-depth", "-d", help="Tokens in the context
 Parallel = Annotated[Texts, _option("--parallel", help="Streams at the same time (1)", panel=TESTS)]
 KvTypes = Annotated[
     Texts,
-    _option("--kv", help=f"Type of both: {', '.join(CACHE_TYPES)}", panel=TESTS, metavar="TYPE,…"),
+    _option("--kv", help=f"Type of the KV cache: {', '.join(CACHE_TYPES)}", panel=TESTS, metavar="TYPE,…"),
 ]
 KeyTypes = Annotated[
     Texts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
@@ -122,12 +123,12 @@ class Status:
 
 def print_tables(rows: Sequence[Row]) -> None:
     """Print a table for each model, with the columns that tell something."""
-    for model in dict.fromkeys(row.model for row in rows):
-        _print_table([row for row in rows if row.model == model])
+    for file in dict.fromkeys((row.model, row.model_filename) for row in rows):
+        _print_table([row for row in rows if (row.model, row.model_filename) == file])
 
 
 def _print_table(rows: Sequence[Row]) -> None:
-    columns = {**_columns(rows), **_measures(rows)}
+    columns = fitting({**_columns(rows), **_measures(rows)}, shutil.get_terminal_size().columns)
     render.table(
         _title(rows[0]),
         tuple(columns),
@@ -136,6 +137,19 @@ def _print_table(rows: Sequence[Row]) -> None:
     )
     for line in _footnotes(rows):
         render.notice(line)
+
+
+def fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    """Return the columns without the least important ones, so that no cell is broken; a pipe gets all.
+
+    Example: 80 columns have no room for median, memory and roofline of several streams.
+    """
+    kept = dict(columns)
+    for name in ("MEDIAN", "MEMORY", "ROOFLINE", "VRAM", "SLOWEST"):
+        taken = sum(max(len(heading), *map(len, cells)) + 3 for heading, cells in kept.items())
+        if taken > width and sys.stdout.isatty():
+            kept.pop(name, None)
+    return kept
 
 
 def _title(row: Row) -> str:
@@ -179,13 +193,13 @@ def _measures(rows: Sequence[Row]) -> dict[str, list[str]]:
 
 def _footnotes(rows: Sequence[Row]) -> list[str]:
     first = rows[0]
-    notes = [f"mean ± standard deviation of {len(first.samples_ns)}, after a warm-up"]
-    if first.load_seconds:
-        notes.append(f"loaded in {first.load_seconds:.2f} s")
+    lines = [f"mean ± standard deviation of {len(first.samples_ns)} repeats"]
+    notes = [f"loaded in {first.load_seconds:.2f} s"] if first.load_seconds else []
     sampling = [row.sampling_ns for row in rows if row.sampling_ns and row.n_gen]
     if sampling:
         notes.append(f"choosing a token takes {min(sampling) / 1000:.0f} µs")
-    lines = ["; ".join(notes)]
+    if notes:
+        lines.append("; ".join(notes))
     if any((row.roofline_fraction or 0) > 1 for row in rows):
         lines.append("above 100 % of the memory's bandwidth: the weights fit into the processor's cache")
     return lines

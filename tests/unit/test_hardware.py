@@ -78,3 +78,16 @@ def test_a_machine_is_plain_numbers():
     machine = hardware.this_machine()
     assert machine.cores == hardware.usable_cores()
     assert 0 < machine.available_bytes <= machine.memory_bytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the figure of getrusage is Linux's")
+def test_peak_memory_is_not_that_of_the_parent_process():
+    script = """
+import subprocess, sys
+weight = bytearray(300 * 2**20)
+weight[::4096] = bytes(len(weight[::4096]))
+command = "from phi4local import hardware; print(hardware.peak_memory_bytes())"
+print(subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 2**20 < int(done.stdout) < 150 * 2**20
