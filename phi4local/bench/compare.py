@@ -52,12 +52,12 @@ class Ratio:
 
     @property
     def verdict(self) -> str:
-        """`faster`, `slower`, `within the spread`, or `one sample` where nobody can know."""
+        """`faster`, `slower`, `in the spread`, or `one sample` where nobody can know."""
         if self.low is None or self.high is None:
             return "one sample"
         if self.low > 1:
             return "faster"
-        return "slower" if self.high < 1 else "within the spread"
+        return "slower" if self.high < 1 else "in the spread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _LEAST_CORES, _LEAST_SHARE = 0.1, 0.03
 """Of others, before it is worth a word: a tenth of a core, and 3 % of all of them."""
+_LEAST_SECONDS = 0.05
+"""Of others' time: the counters tick a hundred times a second, so a short test sees less only by chance."""
 _LEAST_CLOCK = 0.6
 """All cores together rarely reach the highest clock of one; below this they are held back."""
 
@@ -57,7 +59,7 @@ class Conditions:
 
     def notes(self) -> list[str]:
         """Return what a person should know, a line each; nothing when the machine was quiet and cool."""
-        least = max(_LEAST_CORES, _LEAST_SHARE * self.processors)
+        least = max(_LEAST_CORES, _LEAST_SHARE * self.processors, _LEAST_SECONDS / self.seconds)
         lines = []
         if (self.other_cores or 0) > least:
             lines.append(
@@ -122,12 +124,12 @@ class Watch:
         if self._first:
             self._clocks.append(activity.clock_share(self._root))
 
-    def end(self) -> Conditions | None:
-        """Return what happened since `begin`; `None` if that was never called."""
+    def end(self, *, gpu: bool = True) -> Conditions | None:
+        """Return what happened since `begin`, to GPUs if they worked; `None` if that was never called."""
         if not self._first:
             return None
         first, last, self._first = self._first, activity.read(self._root), None
-        readings = self._monitor.since(first.at_seconds) if self._monitor else []
+        readings = self._monitor.since(first.at_seconds) if self._monitor and gpu else []
         clocks = [share for share in (*self._clocks, last.clock_share) if share is not None]
         return replace(between(first, last, readings), clock_share=max(clocks, default=None))
 
@@ -158,8 +160,7 @@ def between(first: Activity, last: Activity, readings: Iterable[GpuReading] = ()
     return Conditions(
         seconds=round(seconds, 3),
         processors=last.processors,
-        # Both clocks tick 100 times a second, so their difference may be a little below nothing.
-        other_cores=None if busy is None or own is None else round(max(0.0, busy - own) / seconds, 3),
+        other_cores=None if busy is None or own is None else _cores(busy - own, seconds, last.processors),
         stolen_cores=None if stolen is None else round(stolen / seconds, 3),
         throttle_events=None if throttled is None else int(throttled),
         clock_share=last.clock_share,
@@ -169,6 +170,11 @@ def between(first: Activity, last: Activity, readings: Iterable[GpuReading] = ()
         energy_joules=round(sum(known.values()), 3) if known else None,
         energy_of=tuple(known),
     )
+
+
+def _cores(busy_seconds: float, seconds: float, processors: int) -> float:
+    """Return how many processors were busy; ticking counters can show less than none, or more than all."""
+    return round(min(max(0.0, busy_seconds / seconds), processors), 3)
 
 
 def _grown(first: float | None, last: float | None) -> float | None:

@@ -23,7 +23,10 @@ LLAMA_BENCH_COLUMNS = (
 )
 """llama-bench's columns, in its order; its JSON has `samples_ns` and `samples_ts` behind them."""
 _SAMPLES = ("samples_ns", "samples_ts", "samples_first_token_ns", "samples_slowest_ts")
-_COMPUTED = ("test", "median_ns", "median_ts", "first_token_ns", "slowest_ts", "roofline_fraction")
+_COMPUTED = (
+    *("test", "median_ns", "median_ts", "first_token_ns", "slowest_ts"),
+    *("roofline_fraction", "joules_per_token"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +185,12 @@ class Row(Setup):
         if not self.roofline_ts or self.n_prompt or not self.n_gen:
             return None
         return self.median_ts / self.parallel / self.roofline_ts
+
+    @property
+    def joules_per_token(self) -> float | None:
+        """Energy for a token read or written; `None` where nobody tells."""
+        tokens = (self.n_prompt + self.n_gen) * self.parallel
+        return self.energy_joules / tokens if self.energy_joules is not None and tokens else None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return llama-bench's columns in its order, its samples, then ours; plain JSON values."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phi4local.cli import bench_options as own
+from phi4local.cli import bench_results as kept
 from phi4local.cli import options
 from phi4local.cli.opening import find_file, open_here
 from phi4local.runtime.remote.address import is_address
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from phi4local.bench.row import Row
     from phi4local.bench.run import Bench
-    from phi4local.cli.bench_output import Printer
 
 
 def bench(
@@ -58,6 +58,10 @@ def bench(
     no_op_offload: own.NoOpOffload = None,
     no_host: own.NoHost = None,
     repack: own.Repack = None,
+    compare: kept.Compare = None,
+    history: kept.History = False,
+    no_save: kept.NoSave = False,
+    plot: kept.Plots = None,
     output: own.Output = None,
     output_err: own.OutputError = None,
     json: own.Json = False,
@@ -71,13 +75,16 @@ def bench(
     given = dict(locals())  # the options by name, before there is any other variable
     from phi4local.cli.bench_output import Printer
 
-    printer = Printer.of("json" if json else output, output_err)
-    with printer:
-        for row in _measured(given, printer):
-            printer.row(row)
+    output = "json" if json else output
+    if kept.only_shows(given, json=output == "json"):
+        return
+    printer = Printer.of(output, output_err)
+    with kept.Keeper(given, printer) as keeper, printer:
+        for row in _measured(given, keeper):
+            keeper.row(row)
 
 
-def _measured(given: dict[str, Any], printer: Printer) -> Iterator[Row]:
+def _measured(given: dict[str, Any], keeper: kept.Keeper) -> Iterator[Row]:
     """Yield the rows of all models; every option is checked for all of them before anything is measured."""
     from phi4local.bench.raw import Rounds
     from phi4local.bench.run import CHAT, RAW
@@ -89,7 +96,7 @@ def _measured(given: dict[str, Any], printer: Printer) -> Iterator[Row]:
         delay_seconds=given["delay"],
         priority=given["prio"],
     )
-    common = {"tests": own.tests_of(given), "rounds": rounds, "tell": printer.step}
+    common = {"tests": own.tests_of(given), "rounds": rounds, "tell": keeper.step}
     more = [name for text in given["model"] or () for name in text.split(",")]
     paths = (CHAT, RAW) if given["both"] else (RAW,) if given["raw"] else (CHAT,)
     ready: list[Callable[[], Iterator[Row]]] = []
@@ -97,7 +104,7 @@ def _measured(given: dict[str, Any], printer: Printer) -> Iterator[Row]:
         if name and is_address(name) and not is_link(name):
             ready.append(_server(name, given, common))
         else:
-            bench = _local(name, given, common | {"skip": printer.note})
+            bench = _local(name, given, common | {"skip": keeper.note})
             for path in paths:
                 bench.check(path)
                 ready.append(partial(bench.rows, path))
@@ -111,7 +118,7 @@ def _server(address: str, given: dict[str, Any], common: dict[str, Any]) -> Call
     from phi4local.runtime.remote.model import open_remote
 
     for name in ("raw", "both", "context_tokens", "rpc", "force", "require_gpu"):
-        if given[name]:
+        if given[name] and not (name == "force" and given["plot"]):
             raise InvalidSettingError(name, "has no meaning for a server", hint="leave it out")
     check_server(common["tests"])
     return ServerBench(open_model=partial(open_remote, address), **common).rows

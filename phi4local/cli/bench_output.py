@@ -57,6 +57,11 @@ class Printer:
                 formats.append((stream, format_named(name)))
         return cls(formats)
 
+    @property
+    def writes_data(self) -> bool:
+        """Whether stdout is for a program, so that nothing else may be written there."""
+        return not self._table
+
     def row(self, row: Row) -> None:
         """Take a row."""
         self._status.clear()
@@ -186,7 +191,7 @@ def _measures(rows: Sequence[Row]) -> dict[str, list[str]]:
         "ROOFLINE": [f"{row.roofline_fraction:.0%}" if row.roofline_fraction else "" for row in rows],
         "MEMORY": [render.size(row.peak_memory_bytes) if row.peak_memory_bytes else "" for row in rows],
         "VRAM": [render.size(row.peak_vram_bytes) if row.peak_vram_bytes else "" for row in rows],
-        "ENERGY": [f"{row.energy_joules:.3g} J" if row.energy_joules else "" for row in rows],
+        "J/TOKEN": [f"{row.joules_per_token:.3g}" if row.joules_per_token else "" for row in rows],
     }
     return {name: values for name, values in cells.items() if any(values)}
 

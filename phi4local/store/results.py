@@ -44,7 +44,8 @@ CHANGES = frozenset(
         *("samples_ns", "samples_ts", "samples_first_token_ns", "samples_slowest_ts"),
         *("test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "median_ns", "median_ts"),
         *("first_token_ns", "slowest_ts", "roofline_fraction", "load_seconds", "peak_memory_bytes"),
-        *("peak_vram_bytes", "sampling_ns", "roofline_ts", "energy_joules", "conditions"),
+        *("peak_vram_bytes", "sampling_ns", "roofline_ts", "energy_joules", "joules_per_token"),
+        "conditions",
     }
 )
 """Columns that may differ between two measurements of one test: what was measured, names and versions."""
@@ -84,7 +85,7 @@ def keep(rows: Sequence[Mapping[str, Any]]) -> Run:
         FileWriteError: the operating system refused.
     """
     machine = this_machine()
-    keyed = tuple({"key": key_of(row, machine["key"]), **row} for row in rows)
+    keyed = tuple({**row, "key": key_of(row, machine["key"])} for row in rows)
     now = time.gmtime()
     run = Run(
         id=f"{time.strftime('%Y%m%dT%H%M%S', now)}-{secrets.token_hex(2)}",
@@ -189,7 +190,8 @@ def key_of(row: Mapping[str, Any], machine: str) -> str:
     part old results from new ones.
     """
     facts = {name: value for name, value in row.items() if name not in CHANGES and name != "key" and value}
-    who = row.get("model_digest") or row.get("model")  # a model on a server has only a name
+    # A model on a server has only its name and the server's address.
+    who = row.get("model_digest") or [row.get("model"), row.get("model_filename")]
     text = json.dumps([machine, who, facts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

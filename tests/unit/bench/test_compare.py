@@ -61,7 +61,7 @@ def test_swapping_the_sides_gives_the_reciprocal():
 def test_verdicts_that_nobody_can_give_are_not_given():
     assert compare.ratio((100,), (50, 51)).verdict == "one sample"
     assert compare.ratio((100,), (50, 51)).low is None
-    assert compare.ratio((100, 110, 90), (101, 112, 92)).verdict == "within the spread"
+    assert compare.ratio((100, 110, 90), (101, 112, 92)).verdict == "in the spread"
     exact = compare.ratio((100, 100), (50, 50))
     assert exact.low == exact.high == pytest.approx(2)
 

@@ -44,6 +44,15 @@ def test_what_disturbs_is_one_line(changes, words):
     assert words in lines[0]
 
 
+def test_a_tick_of_the_clock_in_a_short_test_is_no_disturbance():
+    first = Activity(at_seconds=0, processors=2, busy_seconds=1.0, own_seconds=1.0)
+    short = Activity(at_seconds=0.05, processors=2, busy_seconds=1.08, own_seconds=1.05)
+    assert between(first, short).other_cores == 0.6
+    assert between(first, short).notes() == []
+    impossible = Activity(at_seconds=0.05, processors=2, busy_seconds=1.2, own_seconds=1.01)
+    assert between(first, impossible).other_cores == 2
+
+
 def test_heat_during_the_measurement_counts_and_heat_before_does_not():
     warm = Activity(at_seconds=100, processors=2, throttle_events=500)
     assert between(warm, later(throttle_events=500)).notes() == []

@@ -24,7 +24,7 @@ def the_file():
 def test_a_run_comes_back_as_it_was_kept():
     run = results.keep([ROW, {**ROW, "n_prompt": 0, "n_gen": 128}])
     assert results.runs() == (run,)
-    assert run.rows[0] == {"key": run.rows[0]["key"], **ROW}
+    assert run.rows[0] == {**ROW, "key": results.key_of(ROW, run.machine["key"])}
     assert json.loads(the_file().read_text()) == {
         "format": 1,
         "id": run.id,
