@@ -74,6 +74,8 @@ def _broken(names: list[str], seconds: float) -> Iterator[tuple[str, str]]:
         name = max((name for name in left if name in lines), key=left.index, default=left[0])
         reason = programs.last_line(ran.stderr) if ran.code == 1 else ran.ending()
         yield name, f"cannot be imported: {reason}"
+        if ran.code is None:
+            return  # the time is over for the others, too
         left = left[left.index(name) + 1 :]
 
 

@@ -51,7 +51,10 @@ class EngineError(Phi4LocalError):
 class LibraryMissingError(EngineError):
     """llama-cpp-python is not installed, or its shared library does not load."""
 
-    hint = "run `make setup` in a checkout, or `pip install llama-cpp-python==0.3.36`"
+    hint = (
+        "run `make setup` in a checkout, or `pip install llama-cpp-python==0.3.36`; "
+        "`phi4local doctor` says more"
+    )
 
 
 class ModelLoadError(EngineError):

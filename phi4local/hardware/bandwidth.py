@@ -71,7 +71,7 @@ def of_gpu(description: str) -> float | None:
 
 def cached() -> float | None:
     """Return what was measured on this machine before, in bytes per second; `None` if nothing was."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):  # no home is no cache
         return float(json.loads(_cache_file().read_text())["bytes_per_second"])
     return None
 
@@ -85,7 +85,7 @@ def measured() -> float:
     if known is not None:
         return known
     found = _measure()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
         file = _cache_file()
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}")

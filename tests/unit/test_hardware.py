@@ -74,6 +74,12 @@ def test_bandwidth_is_measured_once_for_a_machine(monkeypatch, tmp_path):
     assert bandwidth.cached() is None
 
 
+def test_bandwidth_is_measured_where_no_folder_can_keep_it(monkeypatch):
+    monkeypatch.setenv("PHI4LOCAL_HOME", "~no-such-person/x")
+    assert bandwidth.cached() is None
+    assert bandwidth.measured() > 1e8
+
+
 def test_a_machine_is_plain_numbers():
     machine = hardware.this_machine()
     assert machine.cores == hardware.usable_cores()
