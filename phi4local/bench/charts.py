@@ -69,6 +69,10 @@ def _lines(column: str, axis: Axis, title: str, rows: Sequence[Row]) -> Chart:
 
 def _bars(rows: Sequence[Row]) -> Chart:
     by_model = len(_names(rows, "model")) > 1
+    if by_model:  # the lines show the other depths and streams
+        for name in ("n_depth", "parallel"):
+            least = min(getattr(row, name) for row in rows)
+            rows = [row for row in rows if getattr(row, name) == least]
     column, title = ("model", "Speed by model") if by_model else ("test", "Speed by test")
     names = _names(rows, column)
     series = [
@@ -101,12 +105,13 @@ def _groups(rows: Sequence[Row], leave_out: tuple[str, ...]) -> Iterable[tuple[s
     def fact(row: Row, name: str) -> object:
         return _test_without(row, leave_out) if name == "test" else getattr(row, name)
 
+    alone = rows[0].test if "model" in leave_out else rows[0].model
     names = [name for name in _WORDS if name not in leave_out]
     telling = [name for name in names if len({fact(row, name) for row in rows}) > 1]
     found: dict[str, list[Row]] = {}
     for row in rows:
         words = [f"{_WORDS[name]} {fact(row, name)}".strip() for name in telling]
-        found.setdefault(", ".join(words) or rows[0].model, []).append(row)
+        found.setdefault(", ".join(words) or alone, []).append(row)
     return found.items()
 
 

@@ -90,8 +90,8 @@ class Chart:
         return columns, tuple(rows)
 
 
-def number(value: float) -> str:
-    """Return a number with four digits that count. Examples: 16384 → "16,384"; 9.1234 → "9.123"."""
+def number(value: float, digits: int = 4) -> str:
+    """Return a number with so many digits that count. Examples: 16384 → "16,384"; 9.1234 → "9.123"."""
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"

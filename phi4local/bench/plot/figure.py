@@ -54,6 +54,8 @@ def render(charts: Sequence[Chart], kind: str) -> bytes:
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         size = (PANEL_INCHES[0] * across, PANEL_INCHES[1] * down)
         figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        spaces: Any = figure.get_layout_engine()
+        spaces.set(w_pad=0.15, h_pad=0.12)
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for panel, chart in zip(panels, charts, strict=False):
             _draw(panel, chart)
@@ -72,7 +74,13 @@ def _draw(panel: Any, chart: Chart) -> None:  # noqa: ANN401 - matplotlib has no
     panel.set_xlabel("\n".join(_clean(line) for line in below.split("\n")))
     (_bars if chart.x.names else _lines)(panel, chart)
     if len(chart.series) > 1 or (chart.series and not chart.x.names and not chart.series[0].names):
-        panel.legend(frameon=False)
+        if chart.x.names:  # room above the bars
+            panel.set_ylim(top=panel.get_ylim()[1] * (1 + 0.09 * -(-len(chart.series) // 2)))
+        panel.legend(frameon=False, fontsize=9, ncols=2 if chart.x.names else 1, loc=_legend_place(chart))
+
+
+def _legend_place(chart: Chart) -> str:
+    return "upper right" if chart.x.names else "best"
 
 
 def _lines(panel: Any, chart: Chart) -> None:  # noqa: ANN401
@@ -131,7 +139,7 @@ def _bars(panel: Any, chart: Chart) -> None:  # noqa: ANN401
             error_kw={"ecolor": "#333333", "capsize": 3, "elinewidth": 1.2},
         )
         if few:
-            panel.bar_label(drawn, [number(y) for y in series.y], padding=2, fontsize=8)
+            panel.bar_label(drawn, [number(y, digits=3) for y in series.y], padding=2, fontsize=8)
     longest = max(len(name) for name in chart.x.names)
     crowded = longest * len(chart.x.names) > 60
     panel.set_xticks(

@@ -47,6 +47,13 @@ def test_models_stand_side_by_side():
     assert [(bars.label, bars.x) for bars in chart.series] == [("tg8", (0, 1)), ("pp512", (0, 1))]
 
 
+def test_models_stand_side_by_side_at_the_smallest_depth():
+    changes = [{"model": m, "n_depth": d} for m in ("a", "b") for d in (0, 64)]
+    lines, bars = speed_charts(rows(*changes))
+    assert [line.label for line in lines.series] == ["a", "b"]
+    assert [(found.label, found.x) for found in bars.series] == [("tg100", (0, 1))]
+
+
 def test_prompts_and_streams_have_charts_of_their_own():
     lengths = speed_charts(rows(*({"n_gen": 0, "n_prompt": n} for n in (128, 512))))
     assert [(chart.x.label, chart.series[0].x) for chart in lengths] == [("Prompt (tokens)", (128, 512))]

@@ -82,6 +82,11 @@ def test_energy_of_gpus_is_their_mean_power_times_the_time():
     assert found.notes() == ["a GPU was slowed down by heat and power cap"]
 
 
+def test_an_idle_gpu_is_not_slowed_down():
+    found = nvidia.parse("0, 71.47, 0x0000000000000001\n", 1.0)  # an H100 with driver 580.159 said this
+    assert found == nvidia.GpuReading(at_seconds=1.0, index=0, watts=71.47, slowed_by=frozenset())
+
+
 def test_lines_that_say_nothing_are_no_readings():
     assert nvidia.parse("No devices were found", 0.0) is None
     assert nvidia.parse("", 0.0) is None
