@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -135,19 +136,25 @@ def equal_digits(mine: float, theirs: float) -> float:
 
 @dataclass(slots=True)
 class Side:
-    """What one side measured: figures by quantization, and seconds of the base and of each comparison."""
+    """What one side measured: figures by quantization; seconds of base, comparisons and CPUs."""
 
     base: Figure
     steps: dict[str, dict[str, Figure]]
     base_seconds: list[float]
     step_seconds: list[float]
+    cpu_seconds: float
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and its ended children have computed."""
+    return sum(os.times()[:4])
 
 
 def ours(files: dict[str, Path], text: Path, chunks: int | None, threads: int) -> tuple[Side, float]:
     """Return phi4local's side, and the share of the time that is not spent in llama.cpp."""
     settings = LoadSettings(context_tokens=CONTEXT_TOKENS, gpu_layers=0, threads=threads)
     base, *subjects = (find_subject(str(path), settings) for path in files.values())
-    rows, seconds, started = [], [], time.perf_counter()
+    rows, seconds, started, computed = [], [], time.perf_counter(), _cpu_seconds()
     for row in measure(subjects, Reading(text=text, chunks=chunks), base=base, count=len(files)):
         rows.append(row)
         seconds.append(time.perf_counter() - started)
@@ -155,19 +162,20 @@ def ours(files: dict[str, Path], text: Path, chunks: int | None, threads: int) -
     found = {row.quantization: {name: figure(row, name) for name in LABELS} for row in rows[1:]}
     share = 1 - sum(row.reading_seconds for row in rows) / sum(row.seconds for row in rows)
     first: Figure = [rows[0].perplexity.value, rows[0].perplexity.error]
-    return Side(first, found, [seconds[0]], seconds[1:]), share
+    return Side(first, found, [seconds[0]], seconds[1:], _cpu_seconds() - computed), share
 
 
 def theirs(peer: LlamaPerplexity, files: dict[str, Path], text: Path, chunks: int | None) -> Side:
     """Return llama-perplexity's side."""
     base, *steps = files
     logits = text.with_suffix(".logits")
-    started = time.perf_counter()
-    side = Side(peer.read(files[base], text, logits, chunks), {}, [time.perf_counter() - started], [])
+    started, computed = time.perf_counter(), _cpu_seconds()
+    side = Side(peer.read(files[base], text, logits, chunks), {}, [time.perf_counter() - started], [], 0.0)
     for name in steps:
         started = time.perf_counter()
         side.steps[name] = peer.compare(files[name], logits)
         side.step_seconds.append(time.perf_counter() - started)
+    side.cpu_seconds = _cpu_seconds() - computed
     logits.unlink()
     return side
 
@@ -228,7 +236,9 @@ def _time_ratio(mine: list[Side], their: list[Side]) -> dict[str, float]:
     steps = [
         sum(min(side.step_seconds[i] for side in sides) for i in range(len(STEPS))) for sides in (mine, their)
     ]
-    return {"base": round(base[0] / base[1], 3), "comparisons": round(steps[0] / steps[1], 3)}
+    computed = [min(side.cpu_seconds for side in sides) for sides in (mine, their)]
+    pairs = {"base": base, "comparisons": steps, "cpu": computed}
+    return {name: round(pair[0] / pair[1], 3) for name, pair in pairs.items()}
 
 
 def met(facts: dict[str, Any]) -> bool:
