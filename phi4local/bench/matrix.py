@@ -111,6 +111,8 @@ def check_chat(tests: Sequence[Test]) -> None:
             raise InvalidSettingError(
                 name, "is for the bare loop", hint="add --raw; the engine of chat decides it by itself"
             )
+        if test.type_k == "iq4_nl":
+            raise InvalidSettingError("type_k", "is iq4_nl, which the engine does not have", hint="add --raw")
         if test.type_k != test.type_v:
             raise InvalidSettingError(
                 "type_v", "is not the type of the keys", hint="give both one type with --kv, or add --raw"

@@ -6,7 +6,7 @@ import importlib.metadata
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from phi4local import __version__, gguf, hardware, planning
@@ -62,6 +62,7 @@ class Bench:
         open_model: returns the running model, for the path that chat uses.
         tell: told what begins.
         skip: told why a test is left out.
+        machine: where the bare loop has to fit; this one if left out.
 
     Example: `list(Bench(…).rows("raw"))`.
     """
@@ -74,6 +75,8 @@ class Bench:
     open_model: Open
     tell: Callable[[Step], None] = lambda _step: None
     skip: Callable[[str], None] = lambda _line: None
+    machine: hardware.Machine | None = None
+    _left_out: list[str] = field(default_factory=list, init=False)
 
     def check(self, path: str) -> FileFacts:
         """Return the facts of the file, after checking every test; nothing is loaded.
@@ -108,23 +111,15 @@ class Bench:
                     yield row
             except NotEnoughMemoryError as error:
                 refusal = error
-                self.skip(f"{_words(group)} left out: {error}")
+                if path != RAW:
+                    self._left_out.append(f"{_words(group)} left out: {error}")
         if refusal is not None and not measured:
             raise refusal
+        while self._left_out:
+            self.skip(self._left_out.pop(0))
 
     def _raw(self, file: FileFacts, group: Sequence[Test], done: int) -> Iterator[Row]:
-        longest = max(group, key=lambda test: test.context_tokens)
-        machine = hardware.this_machine(measure=True)
-        settings = self._raw_settings(longest)
-        check_overrides(settings, file.header)
-        plan = settle(file.header, settings, machine)
-        layers = longest.n_gpu_layers
-        if layers is None and machine.gpus and plan.plan.gpu_layers < plan.plan.layers:
-            layers = plan.plan.gpu_layers
-        ready = [
-            replace(t, n_threads=t.n_threads or hardware.usable_cores(), n_gpu_layers=layers) for t in group
-        ]
-        roofline = plan.plan.speeds.roofline if plan.plan.speeds else None
+        ready, rooflines = self._fitting(file, group)
         begun: list[str] = []
 
         def step(test: int, repeat: int) -> None:
@@ -135,7 +130,33 @@ class Bench:
         rows = measure_raw(self.path, ready, self.rounds, rpc=self.settings.rpc or (), step=step)
         for number, row in enumerate(rows):
             began = begun[number] if number < len(begun) else _now()
-            yield replace(row, roofline_ts=roofline, test_time=began, **self._facts(file))
+            yield replace(
+                row, roofline_ts=rooflines[number], test_time=began, **_facts(self.name, self.path, file)
+            )
+
+    def _fitting(self, file: FileFacts, group: Sequence[Test]) -> tuple[list[Test], list[float | None]]:
+        """Return the tests that fit, with threads and layers set, and the most tokens per second of each."""
+        machine = self.machine or hardware.this_machine(measure=True)
+        ready, rooflines = [], []
+        refusal: NotEnoughMemoryError | None = None
+        for test in group:
+            settings = self._raw_settings(test)
+            check_overrides(settings, file.header)
+            try:
+                plan = settle(file.header, settings, machine).plan
+            except NotEnoughMemoryError as error:
+                refusal = error
+                self._left_out.append(f"{_named(test).test} left out: {error}")
+                continue
+            layers = test.n_gpu_layers
+            if layers is None and machine.gpus and plan.gpu_layers < plan.layers:
+                layers = plan.gpu_layers
+            threads = test.n_threads or hardware.usable_cores()
+            ready.append(replace(test, n_threads=threads, n_gpu_layers=layers))
+            rooflines.append(plan.speeds.roofline if plan.speeds else None)
+        if refusal is not None and not ready:
+            raise refusal
+        return ready, rooflines
 
     def _chat(self, file: FileFacts, group: Sequence[Test], done: int) -> Iterator[Row]:
         before = hardware.gpus_now() if hardware.this_machine(measure=True).gpus else ()
@@ -160,7 +181,7 @@ class Bench:
                     peak_vram_bytes=_taken(before),
                     **setup,
                     **samples,
-                    **self._facts(file),
+                    **_facts(self.name, self.path, file),
                 )
 
     def _tell(self, row: Row, number: int, repeat: int) -> None:
@@ -168,38 +189,45 @@ class Bench:
         tests, repeats = len(self.tests), self.rounds.repeats
         self.tell(Step(row=named, number=number + 1, tests=tests, repeat=repeat, repeats=repeats))
 
-    def _facts(self, file: FileFacts) -> dict[str, Any]:
-        """Return what is the same for every row of this model."""
-        bindings = importlib.metadata.version("llama_cpp_python")
-        return {
-            "build_commit": f"llama-cpp-python-{bindings}",
-            "model_filename": str(self.path),
-            "model": self.name,
-            "quantization": quantization_of(file.header),
-            "version": __version__,
-        }
-
     def _chat_settings(self, test: Test) -> LoadSettings:
         needed = max(each.context_tokens for each in self.tests) + _ROOM
-        flash = test.flash_attn
-        return LoadSettings(
-            context_tokens=needed if needed > DEFAULT_CONTEXT_TOKENS else None,
-            gpu_layers=None if (test.n_gpu_layers or 0) < 0 else test.n_gpu_layers,
-            kv_type=test.type_k,
-            threads=test.n_threads,
-            flash_attention=None if flash in (None, -1) else bool(flash),
-            parallel=test.parallel,
-            kv_offload=None if test.no_kv_offload is None else not test.no_kv_offload,
-            tensor_overrides=test.tensor_overrides,
-            split_mode=test.split_mode,
-            tensor_split=test.tensor_split,
-            main_gpu=test.main_gpu,
-        ).filled_from(self.settings)
+        usual = LoadSettings(context_tokens=needed if needed > DEFAULT_CONTEXT_TOKENS else None)
+        return self.settings.filled_from(_settings_of(test).filled_from(usual))
 
     def _raw_settings(self, test: Test) -> LoadSettings:
-        settings = replace(self._chat_settings(test), context_tokens=max(16, test.context_tokens))
         known = test.type_k if test.type_k in KV_TYPES else "f16"
-        return replace(settings, kv_type=known, parallel=1)
+        settings = self.settings.filled_from(_settings_of(test))
+        context_tokens = max(16, test.context_tokens)
+        return replace(settings, kv_type=known, parallel=1, context_tokens=context_tokens)
+
+
+def _facts(name: str, path: Path, file: FileFacts) -> dict[str, Any]:
+    """Return what is the same for every row of a model."""
+    bindings = importlib.metadata.version("llama_cpp_python")
+    return {
+        "build_commit": f"llama-cpp-python-{bindings}",
+        "model_filename": str(path),
+        "model": name,
+        "quantization": quantization_of(file.header),
+        "version": __version__,
+    }
+
+
+def _settings_of(test: Test) -> LoadSettings:
+    """Return what the engine takes of a test's settings; what is left to the plan is unset."""
+    flash = test.flash_attn
+    return LoadSettings(
+        gpu_layers=None if (test.n_gpu_layers or 0) < 0 else test.n_gpu_layers,
+        kv_type=test.type_k if test.type_k in KV_TYPES else None,
+        threads=test.n_threads,
+        flash_attention=None if flash in (None, -1) else bool(flash),
+        parallel=test.parallel,
+        kv_offload=None if test.no_kv_offload is None else not test.no_kv_offload,
+        tensor_overrides=test.tensor_overrides,
+        split_mode=test.split_mode,
+        tensor_split=test.tensor_split,
+        main_gpu=test.main_gpu,
+    )
 
 
 def _groups(tests: Sequence[Test], key: Callable[[Test], object]) -> list[list[Test]]:

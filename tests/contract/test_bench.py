@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from phi4local import gguf, planning
+from phi4local.bench.matrix import Test as Case
+from phi4local.bench.raw import Rounds
 from phi4local.bench.row import LLAMA_BENCH_COLUMNS
+from phi4local.bench.run import Bench
+from phi4local.errors import NotEnoughMemoryError
+from phi4local.hardware import Machine
+from phi4local.settings import LoadSettings
 
 CHECKOUT = Path(__file__).parents[2]
 FIND = "from benchmarks import build_peers; print(build_peers.find().program('llama-bench'))"
@@ -100,10 +107,37 @@ def test_what_cannot_be_measured_is_one_line_and_a_hint(run_cli, flags, error, h
     assert hint in lines[1]
 
 
+def test_what_does_not_fit_is_left_out_and_if_nothing_fits_refused(nano):
+    def rows(tokens, available_bytes):
+        machine = Machine(memory_bytes=2**34, available_bytes=available_bytes, cores=1)
+        skipped = []
+        bench = Bench(
+            name="nano",
+            path=nano,
+            tests=[Case(n_prompt=count) for count in tokens],
+            rounds=Rounds(repeats=1, warm_up=False),
+            settings=LoadSettings(),
+            open_model=None,
+            skip=skipped.append,
+            machine=machine,
+        )
+        return [row.n_prompt for row in bench.rows("raw")], skipped
+
+    needed = [planning.fit(gguf.validate(nano), Machine(memory_bytes=2**34, available_bytes=2**34, cores=1),
+                           context_tokens=tokens).memory_bytes for tokens in (16, 2048)]  # fmt: skip
+    measured, skipped = rows([2048, 16], sum(needed) // 2)
+    assert measured == [16]
+    assert len(skipped) == 1
+    assert "pp2048 left out" in skipped[0]
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        rows([2048, 16], 2**20)
+    assert caught.value.hint
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts like a terminal's")
 @pytest.mark.parametrize("path", [[], ["--raw"]], ids=["chat", "raw"])
 def test_what_was_measured_before_an_interrupt_is_printed(path):
-    flags = ["-p", "8,1024", "-n", "0", "-r", "500", "--no-warmup", *path, "-o", "json", "-oe", "jsonl"]
+    flags = ["-p", "8,1024", "-n", "0", "-r", "60", "--no-warmup", *path, "-o", "json", "-oe", "jsonl"]
     command = [sys.executable, "-m", "phi4local", "bench", "phi4-nano", *flags]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
