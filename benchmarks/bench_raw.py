@@ -64,7 +64,7 @@ def compare(model: Path, options: argparse.Namespace) -> tuple[list[Agreement], 
     numbers = (options.prompt_tokens, options.generated_tokens, options.repeats)
     flags = ["-p", *numbers[:1], "-n", *numbers[1:2], "-r", *numbers[2:], "-t", options.threads]
     flags = [str(word) for word in [*flags, "-ngl", options.gpu_layers, "-o", "json", *options.flags.split()]]
-    ours = [sys.executable, "-m", "phi4local", "bench", "--raw", "-m", model, *flags]
+    ours = [sys.executable, "-m", "phi4local", "bench", "--raw", "--no-save", "-m", model, *flags]
     theirs = [Peer.of(options, model).folder / "llama-bench", "-m", model, *flags]
     prompt, generation = Agreement("prompt", bar=LOW), Agreement("generation", bar=LOW)
 

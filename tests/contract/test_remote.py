@@ -235,7 +235,8 @@ def test_the_command_line_talks_to_a_server(address, run_cli):
 def test_bench_measures_a_server_as_its_clients_see_it(run_cli, address):
     flags = ["-p", "48", "-n", "6", "-pg", "16,4", "-r", "2", "-o", "json"]
     done = run_cli(["bench", "--url", address, *flags], env={"PHI4LOCAL_API_KEY": KEY})
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith("note:") for line in done.stderr.splitlines())  # a busy machine
     rows = json.loads(done.stdout)
     assert [row["test"] for row in rows] == ["pp48", "tg6", "pp16+tg4"]
     for row in rows:
