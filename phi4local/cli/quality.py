@@ -78,7 +78,7 @@ def quality(
         typer.Option("--plot", help="Chart of size and KL: .png, .svg, .html", rich_help_panel=OUTPUT),
     ] = None,
     layout: Annotated[
-        str, typer.Option("--format", help="table, md, csv, json or jsonl", rich_help_panel=OUTPUT)
+        str, typer.Option("--output", "-o", help="table, md, csv, json or jsonl", rich_help_panel=OUTPUT)
     ] = "table",
     force: Annotated[
         bool, typer.Option("--force", help="Replace files; load what won't fit", rich_help_panel=OUTPUT)

@@ -35,7 +35,7 @@ def checked_layout(name: str) -> str:
         InvalidSettingError: there is no such layout.
     """
     if name not in LAYOUTS:
-        raise InvalidSettingError("format", f"is {name!r}", hint=f"choose among {', '.join(LAYOUTS)}")
+        raise InvalidSettingError("output", f"is {name!r}", hint=f"choose among {', '.join(LAYOUTS)}")
     return name
 
 

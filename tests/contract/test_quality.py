@@ -162,7 +162,7 @@ def test_a_model_that_computes_nonsense_is_refused_and_the_others_are_shown(run_
     with pytest.raises(NonFiniteLogitsError) as refused:
         list(measure([subject(path)], Reading(text=folder / "held-out.txt", chunks=1), count=1))
     assert refused.value.position == 256
-    arguments = ["--text", folder / "held-out.txt", "--chunks", "1", "--format", "csv"]
+    arguments = ["--text", folder / "held-out.txt", "--chunks", "1", "--output", "csv"]
     done = run_cli(["quality", folder / "Q8_0.gguf", path, *arguments])
     assert done.returncode == 1
     assert done.stdout.splitlines()[1].startswith("Q8_0.gguf,Q8_0,")

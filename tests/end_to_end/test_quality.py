@@ -34,7 +34,7 @@ def test_a_ladder_is_measured_with_every_column(run_cli, phi4local_home):
         "Q8_0,q2_k",
         "--chunks",
         "2",
-        "--format",
+        "--output",
         "csv",
         "-t",
         "1",
@@ -94,7 +94,7 @@ def file(run_cli, checkpoint, tmp_path_factory):
         (["phi4-nano", "--ladder", "--against", "phi4-nano"], "makes its own base", "--ladder"),
         (["phi4-nano", "--save-base", "{text}"], "it exists", "--force"),
         (["phi4-nano", "--chunks", "0"], "at least 1", "--help"),
-        (["phi4-nano", "--format", "xml"], "'xml'", "jsonl"),
+        (["phi4-nano", "--output", "xml"], "'xml'", "jsonl"),
     ],
 )
 def test_what_cannot_be_measured_is_one_error_and_one_hint(
