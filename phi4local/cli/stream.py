@@ -64,6 +64,8 @@ def statistics(finished: Finished) -> str:
     evaluated = usage.prompt_tokens - usage.reused_tokens
     kept = f" + {usage.reused_tokens:,} kept" if usage.reused_tokens else ""
     parts.append(f"prompt {evaluated:,}{kept} at {finished.prompt_tokens_per_second:,.1f} tok/s")
+    if usage.drafted_tokens:
+        parts.append(f"{usage.accepted_tokens:,} of {usage.drafted_tokens:,} guesses right")
     if finished.reason != "stop":
         parts.append(_REASONS[finished.reason])
     return ", ".join(parts)
@@ -81,6 +83,8 @@ def completion_to_json(model: str, completion: Completion) -> dict[str, Any]:
         "prompt_tokens": finished.usage.prompt_tokens,
         "reused_tokens": finished.usage.reused_tokens,
         "generated_tokens": finished.usage.generated_tokens,
+        "drafted_tokens": finished.usage.drafted_tokens,
+        "accepted_tokens": finished.usage.accepted_tokens,
         "prompt_seconds": finished.timings.prompt_seconds,
         "generation_seconds": finished.timings.generation_seconds,
         "prompt_tokens_per_second": finished.prompt_tokens_per_second,

@@ -140,7 +140,7 @@ class Embedder:
             pieces, waiting = _next_batch(waiting, prompts, self._batch_tokens)
             context.decode_batch(
                 [
-                    Piece(place - group.start, start, prompts[place][start:end], wants_logits=True)
+                    Piece(place - group.start, start, prompts[place][start:end], rows=1)
                     for place, start, end in pieces
                 ]
             )

@@ -98,12 +98,15 @@ class Usage:
     """Exact token counts.
 
     The prompt is counted as it came, before turns were dropped. `reused_tokens` of it were in the cache and
-    not evaluated again.
+    not evaluated again. `drafted_tokens` were guessed from the text so far and evaluated together; of these
+    the model chose `accepted_tokens` too, and each of them saved a step.
     """
 
     prompt_tokens: int
     reused_tokens: int
     generated_tokens: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from phi4local.engine.cells import common_prefix
 from phi4local.engine.pace import STEP_SECONDS, Pace, divide
 from phi4local.engine.parking import ParkingCache
 from phi4local.engine.rotation import Rotation
+from phi4local.engine.speculation import Speculation, take_tokens
 from phi4local.engine.trial import Trial
 from phi4local.errors import EngineError, NonFiniteLogitsError, Phi4LocalError
 from phi4local.native.context import Piece
@@ -51,14 +52,13 @@ class Lane:
         self._model = model
         step_seconds = STEP_SECONDS if settings.step_seconds is None else settings.step_seconds
         self._pace = Pace(step_seconds, context.batch_tokens)
-        self._rotation = Rotation()
-        self._trial = Trial()
+        self._rotation, self._trial = Rotation(), Trial()
+        self._speculation = Speculation(model, step_seconds, self.limit_tokens)
 
     def step(self) -> None:
         """Advance the sequences of one adapter set by one batch."""
         accused = self._trial.next(self.live)
-        candidates = self.live if accused is None else [accused]
-        members = self._rotation.choose(candidates, time.perf_counter())
+        members = self._rotation.choose(self.live if accused is None else [accused], time.perf_counter())
         for sequence in members:
             if sequence.holding is None:
                 self._place(sequence)
@@ -66,6 +66,7 @@ class Lane:
             self._trial.give_up()
         if not (batch := self._fitting(self._compose(members))):
             return
+        self._speculation.propose(batch, self.context, self.cache, trial=accused is not None)
         self._model.adapters.use(self.context, members[0].key)
         started = time.perf_counter()
         try:
@@ -73,6 +74,7 @@ class Lane:
         except EngineError as error:
             self.fail_all(error)
             return
+        self._speculation.observe(batch, self.context, started)
         self._advance(batch, rows)
         if any(count > 1 for _, count in batch):
             self._pace.observe(sum(count for _, count in batch), time.perf_counter() - started)
@@ -108,8 +110,7 @@ class Lane:
         tokens, prefix = sequence.tokens[:-1], Prefix(None, 0)  # the last token's logits are needed
         if not sequence.repeatable:
             self.cache.recall(tokens, sequence.key)
-            moved_too = sequence.may_use_moved_cells
-            prefix = self.cache.find_prefix(tokens, sequence.key, moved_too=moved_too)
+            prefix = self.cache.find_prefix(tokens, sequence.key, moved_too=sequence.may_use_moved_cells)
             earlier = self.live[: self.live.index(sequence)]
             least = max(WORTH_WAITING_TOKENS, prefix.tokens + 1)
             if any(will_evaluate(other, sequence, least) for other in earlier):
@@ -155,7 +156,7 @@ class Lane:
                 continue
             cells, number = self.cache.cells, sequence.holding.number
             place = cells.length(number)
-            cells.append(number, sequence.tokens[place : place + count])
+            cells.append(number, sequence.tokens[place : place + count] + sequence.draft)
             if not sequence.generating:
                 sequence.job.step(place + count, len(sequence.tokens))
             if place + count == len(sequence.tokens):
@@ -163,7 +164,7 @@ class Lane:
 
     def _choose(self, sequence: Sequence, row: int) -> None:
         try:
-            reason = sequence.take_token(self.context, row)
+            reason = take_tokens(sequence, self.context, self.cache, row)
         except NonFiniteLogitsError as error:
             self._on_poison(sequence, error)
         except Phi4LocalError as error:
@@ -197,8 +198,9 @@ def next_piece(sequence: Sequence, cache: Cache, count: int) -> Piece:
     """Return the next `count` tokens of a sequence, as part of a batch."""
     number = sequence.holding.number if sequence.holding is not None else 0
     place = cache.cells.length(number)
-    tokens = sequence.tokens[place : place + count]
-    return Piece(number, place, tokens, place + count == len(sequence.tokens))
+    tokens = sequence.tokens[place : place + count] + sequence.draft
+    complete = place + count == len(sequence.tokens)
+    return Piece(number, place, tokens, 1 + len(sequence.draft) if complete else 0)
 
 
 def share_out(budget: int, prompts: list[tuple[Sequence, int]]) -> list[tuple[Sequence, int]]:

@@ -90,6 +90,7 @@ def resolve(settings: LoadSettings, file: ModelFile) -> LoadSettings:
             unified_kv=True,
             step_seconds=STEP_SECONDS,
             queue_limit=QUEUE_LIMIT,
+            speculation="auto",
         )
     )
     context_tokens = max(16, min(filled.context_tokens or 0, file.trained_context_tokens))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from phi4local.engine.answer import Answer
 from phi4local.engine.events import ContextShifted, Finished, FinishReason, Timings, Usage
 from phi4local.engine.sampling import TokenChooser
+from phi4local.engine.speculation import Drafter
 from phi4local.engine.turns import Turns
 from phi4local.errors import ContextTooLongError, InvalidSettingError
 from phi4local.settings import DEFAULT_SAMPLING
@@ -37,6 +38,8 @@ class Sequence:
         holding: its cells, or `None` while it waits for a prefix or for room.
         cut: whether its logits are cut on the device, so that only candidates reach this process.
         repeatable: has a seed, which promises the same answer again.
+        drafter: guesses its next tokens, or `None` when nobody should.
+        draft: guesses that the next batch evaluates behind its newest token.
 
     Raises:
         ContextTooLongError: the prompt leaves no room for an answer.
@@ -54,6 +57,8 @@ class Sequence:
         self._reused_tokens: int | None = None
         sampling = job.request.sampling.filled_from(DEFAULT_SAMPLING)
         self.repeatable = sampling.seed is not None
+        self.drafter = Drafter(self.tokens) if model.facts.settings.speculation != "off" else None
+        self.draft: list[int] = []
         self._answer = Answer(job.emit, sampling.stop or ())
         self._fit_prompt()
         self._chooser = TokenChooser(model.native, sampling, self.tokens)
@@ -81,6 +86,13 @@ class Sequence:
         self.cut = context.cut.use(holding.number, wanted=self._chooser.wants_cut)
         if self._reused_tokens is None:
             self._reused_tokens = reused_tokens
+
+    @property
+    def draft_room(self) -> int:
+        """How many guesses make sense before the answer or its context ends."""
+        room = self._model.context_tokens - len(self.tokens)  # a full context is looked at between steps
+        limit = self.job.request.max_tokens or self._model.context_tokens
+        return max(0, min(room, limit - self._answer.tokens) - 1)
 
     def take_token(self, context: NativeContext, row: int) -> FinishReason | None:
         """Choose the next token from the logits in `row`; return why the answer ends, if it does.
@@ -121,6 +133,8 @@ class Sequence:
             prompt_tokens=self._prompt_tokens,
             reused_tokens=self._reused_tokens or 0,
             generated_tokens=self._answer.tokens,
+            drafted_tokens=self.drafter.drafted if self.drafter else 0,
+            accepted_tokens=self.drafter.accepted if self.drafter else 0,
         )
         timings = Timings(
             queued_seconds=self._started - self.job.submitted,
@@ -159,6 +173,8 @@ class Sequence:
         needed = len(self.tokens) - context_tokens + max(1, context_tokens // ROOM_SHARE)
         start, end = self._turns.oldest(needed)
         del self.tokens[start:end]
+        if self.drafter is not None:
+            self.drafter.start_again()
         turns = self._turns.drop(start, end)
         self._answer.flush()
         self.job.emit(ContextShifted(turns=turns, tokens=end - start))

@@ -37,15 +37,15 @@ class Piece(NamedTuple):
         sequence: number of the sequence, 0 to `sequences` - 1.
         position: place of the first token in its sequence.
         tokens: one or more token ids.
-        wants_logits: whether logits of the last token are needed.
+        rows: how many of the last tokens need logits.
 
-    Example: `Piece(0, 12, (8104,), True)` is one step of a sequence that has 12 tokens.
+    Example: `Piece(0, 12, (8104,), 1)` is one step of a sequence that has 12 tokens.
     """
 
     sequence: int
     position: int
     tokens: Sequence[int]
-    wants_logits: bool
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +105,13 @@ class NativeContext:
         parameters.flash_attn_type = -1 if shape.flash_attention is None else int(shape.flash_attention)
         parameters.n_seq_max = shape.sequences
         # Rows of logits: one for each sequence (llama.cpp asks for no fewer), not one for each token.
-        parameters.n_outputs_max = max(shape.sequences, shape.most_logits or 0)
+        # Those of sequences that are only kept are free for guesses.
+        rows = max(shape.sequences, shape.most_logits or 0)
+        parameters.n_outputs_max = parameters.n_outputs_max_per_seq = rows
         if shape.embeddings:
             parameters.embeddings = True
             parameters.pooling_type = _NO_POOLING
-            parameters.n_outputs_max = parameters.n_batch
+            parameters.n_outputs_max = parameters.n_outputs_max_per_seq = parameters.n_batch
         parameters.kv_unified = shape.unified
         parameters.offload_kqv = shape.kv_offload
         parameters.no_perf = True
@@ -129,6 +131,7 @@ class NativeContext:
         self.streams = 1 if shape.unified else shape.sequences
         self.context_tokens: int = api.llama_n_ctx_seq(self.handle)
         self.batch_tokens: int = parameters.n_batch
+        self.rows: int = parameters.n_outputs_max
         self._batch = api.llama_batch_init(self.batch_tokens, 0, 1)
         for i in range(self.batch_tokens):
             self._batch.n_seq_id[i] = 1
@@ -143,7 +146,7 @@ class NativeContext:
             InvalidSettingError: no tokens, or more than `batch_tokens` (llama.cpp would abort).
             EngineError: llama.cpp returned an error.
         """
-        self.decode_batch((Piece(0, position, tokens, True),))  # noqa: FBT003 - a field, not a flag
+        self.decode_batch((Piece(0, position, tokens, 1),))
 
     def decode_batch(self, pieces: Sequence[Piece]) -> list[int]:
         """Evaluate pieces of several sequences in one batch.
@@ -160,14 +163,14 @@ class NativeContext:
         if not 0 < count <= self.batch_tokens:
             raise InvalidSettingError("batch", f"has {count} tokens; it must have 1 to {self.batch_tokens}")
         i = 0
-        for sequence, position, tokens, wants_logits in pieces:
+        for sequence, position, tokens, wanted_rows in pieces:
+            end = i + len(tokens)
             for place, token in enumerate(tokens, position):
                 self._ids[i] = token
                 self._positions[i] = place
                 self._owners[i][0] = sequence
-                self._wanted[i] = 0
+                self._wanted[i] = i + wanted_rows >= end
                 i += 1
-            self._wanted[i - 1] = wants_logits
             rows.append(i - 1)
         self._batch.n_tokens = count
         code = self._api.llama_decode(self.handle, self._batch)

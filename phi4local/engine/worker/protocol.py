@@ -194,7 +194,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
     return {
         "type": "finished",
         "reason": event.reason,
-        "usage": [usage.prompt_tokens, usage.reused_tokens, usage.generated_tokens],
+        "usage": asdict(usage),
         "timings": asdict(timings),
     }
 
@@ -205,10 +205,9 @@ def event_from_json(data: dict[str, Any]) -> Event:
         return Text(data["delta"], tuple(data["token_ids"]), _logprobs_from_json(data.get("logprobs")))
     if data["type"] == "shifted":
         return ContextShifted(turns=data["turns"], tokens=data["tokens"])
-    prompt, reused, generated = data["usage"]
     return Finished(
         reason=data["reason"],
-        usage=Usage(prompt_tokens=prompt, reused_tokens=reused, generated_tokens=generated),
+        usage=Usage(**data["usage"]),
         timings=Timings(**data["timings"]),
     )
 
