@@ -107,6 +107,15 @@ Rpc = Annotated[
         rich_help_panel=OFFLOAD,
     ),
 ]
+Speculation = Annotated[
+    bool | None,
+    typer.Option(
+        "--speculation/--no-speculation",
+        help="Guess repeated text and check it in one step; by itself where it pays",
+        rich_help_panel=LOADING,
+        show_default=False,
+    ),
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Load what the plan says won't fit", rich_help_panel=LOADING)
 ]
@@ -163,6 +172,11 @@ def load_settings(
 def fit_settings(*, force: bool, require_gpu: bool) -> LoadSettings:
     """Build the part of the load settings that says what to do when a model does not fit."""
     return LoadSettings(force=force or None, require_gpu=require_gpu or None)
+
+
+def speculation_settings(*, wanted: bool | None) -> LoadSettings:
+    """Build the part of the load settings that says whether repeated text is guessed."""
+    return LoadSettings(speculation=None if wanted is None else "lookup" if wanted else "off")
 
 
 def adapter_scales(adapters: list[str] | None) -> dict[str, float]:

@@ -45,6 +45,7 @@ def run(
     tensor_split: options.TensorSplit = None,
     main_gpu: options.MainGpu = None,
     rpc: options.Rpc = None,
+    speculation: options.Speculation = None,
     yes: options.Yes = False,
     stats: Annotated[bool, typer.Option("--stats", help="Print tokens per second on stderr")] = False,
     json: options.Json = False,
@@ -61,6 +62,7 @@ def run(
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
+    loading = loading.filled_from(options.speculation_settings(wanted=speculation))
     messages = [Message("system", system)] if system else []
     with _open(name, loading, adapter, yes=yes, many_words=len(words or []) > 2) as model:
         generation = model.chat([*messages, Message("user", prompt)], sampling=chosen, max_tokens=max_tokens)

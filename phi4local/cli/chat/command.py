@@ -35,6 +35,7 @@ def chat(
     tensor_split: options.TensorSplit = None,
     main_gpu: options.MainGpu = None,
     rpc: options.Rpc = None,
+    speculation: options.Speculation = None,
     yes: options.Yes = False,
 ) -> None:
     """Talk with a model.
@@ -48,6 +49,7 @@ def chat(
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
+    loading = loading.filled_from(options.speculation_settings(wanted=speculation))
     with open_with_progress(model, loading, adapter, yes=yes) as opened:
         _mention_real_model(model, opened)
         conversation = Conversation(opened, system=system, sampling=chosen, max_tokens=max_tokens)
