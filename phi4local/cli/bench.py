@@ -130,7 +130,11 @@ def _local(name: str | None, given: dict[str, Any], common: dict[str, Any]) -> B
 
     rpc = tuple(given["rpc"]) if given["rpc"] else None
     fit = options.fit_settings(force=given["force"], require_gpu=given["require_gpu"])
-    settings = LoadSettings(context_tokens=given["context_tokens"], rpc=rpc).filled_from(fit)
+    settings = LoadSettings(
+        context_tokens=given["context_tokens"],
+        rpc=rpc,
+        speculation="off",  # guesses depend on the text: figures that are compared have none
+    ).filled_from(fit)
     shown, path = find_file(name, yes=given["yes"])
     opened = partial(open_here, name, yes=given["yes"])
     return Bench(name=shown, path=path, settings=settings, open_model=opened, **common)

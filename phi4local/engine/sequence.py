@@ -90,16 +90,11 @@ class Sequence:
     @property
     def draft_room(self) -> int:
         """How many guesses make sense before the answer or its context ends."""
-        room = self._model.context_tokens - len(self.tokens)  # a full context is looked at between steps
         limit = self.job.request.max_tokens or self._model.context_tokens
-        return max(0, min(room, limit - self._answer.tokens) - 1)
+        return max(0, min(self._model.context_tokens - len(self.tokens), limit - self._answer.tokens) - 1)
 
     def take_token(self, context: NativeContext, row: int) -> FinishReason | None:
-        """Choose the next token from the logits in `row`; return why the answer ends, if it does.
-
-        Raises:
-            NonFiniteLogitsError: the logits are not numbers.
-        """
+        """Choose the next token from the logits in `row`; return why the answer ends, if it does."""
         context.wait()  # for a GPU, so that its work is not counted as choosing
         started = time.perf_counter()
         choice = self._chooser.choose(context, row, cut=self.cut)

@@ -106,12 +106,13 @@ class NativeContext:
         parameters.n_seq_max = shape.sequences
         # Rows of logits: one for each sequence (llama.cpp asks for no fewer), not one for each token.
         # Those of sequences that are only kept are free for guesses.
-        parameters.n_outputs_max = max(shape.sequences, shape.most_logits or 0)
+        parameters.n_outputs_max = parameters.n_outputs_max_per_seq = max(
+            shape.sequences, shape.most_logits or 0
+        )
         if shape.embeddings:
             parameters.embeddings = True
             parameters.pooling_type = _NO_POOLING
             parameters.n_outputs_max = parameters.n_batch
-        parameters.n_outputs_max_per_seq = parameters.n_outputs_max
         parameters.kv_unified = shape.unified
         parameters.offload_kqv = shape.kv_offload
         parameters.no_perf = True
