@@ -6,6 +6,7 @@ what `--json` shows. CLI, server, Python API and benchmarks build these two and 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from phi4local.offload import (
     check_split_mode,
     parse_overrides,
 )
-from phi4local.settings_base import Settings, require, require_whole
+from phi4local.settings_base import Settings, bias_pairs, require, require_texts, require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,6 +157,11 @@ class SamplingSettings(Settings):
         seed: number that makes random choices repeatable.
         logprobs: report log-probabilities, of the chosen token and of this many likely ones.
         stop: texts that end the answer; they are not part of it.
+        json_schema: the answer is JSON that follows this schema: its text, or a mapping; `{}` for any JSON.
+        regex: the answer matches this regular expression as a whole.
+        grammar: the answer follows this grammar, in llama.cpp's GBNF.
+        structure_after: the answer is free up to this text, such as `</think>`, and follows the schema or
+            expression behind it.
 
     Example: `SamplingSettings(temperature=0.7, top_p=0.95, seed=1)`.
 
@@ -189,16 +195,26 @@ class SamplingSettings(Settings):
     seed: int | None = None
     logprobs: int | None = None
     stop: tuple[str, ...] | None = None
+    json_schema: str | Mapping[str, Any] | None = None
+    regex: str | None = None
+    grammar: str | None = None
+    structure_after: str | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.json_schema, dict):
+            object.__setattr__(self, "json_schema", json.dumps(self.json_schema))
+        for name in ("json_schema", "regex", "grammar", "structure_after"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value):
+                raise InvalidSettingError(name, f"is {value!r}; it must be a text that is not empty")
         for name, (low, high) in _SAMPLING_RANGES.items():
             require(name, getattr(self, name), low=low, high=high)
         for name, (low, high) in _WHOLE_SAMPLING_RANGES.items():
             require_whole(name, getattr(self, name), low=low, high=high)
         for name in ("stop", "dry_sequence_breakers"):
-            _require_texts(name, getattr(self, name))
+            require_texts(name, getattr(self, name))
         if self.logit_bias is not None:
-            object.__setattr__(self, "logit_bias", _bias_pairs(self.logit_bias))
+            object.__setattr__(self, "logit_bias", bias_pairs(self.logit_bias))
 
 
 _SAMPLING_RANGES = {
@@ -228,38 +244,6 @@ _WHOLE_SAMPLING_RANGES = {
     "seed": (0, 2**32 - 1),
     "logprobs": (0, 100),
 }
-MAX_BIASED_TOKENS = 1024
-"""Far fewer than a vocabulary, so that no request can forbid every token."""
-MAX_BREAKERS = 32
-"""llama.cpp compares each with the whole vocabulary when a request starts: 10 ms for 100,352 tokens."""
-FORBIDDING_BIAS = -100.0
-"""The bias that forbids a token outright, as in OpenAI's interface."""
-
-
-def _require_texts(setting: str, value: tuple[str, ...] | None) -> None:
-    texts = () if value is None else value
-    if not isinstance(texts, tuple) or not all(isinstance(text, str) and text for text in texts):
-        raise InvalidSettingError(setting, f"is {value!r}; it must be texts that are not empty")
-    if setting == "dry_sequence_breakers" and len(texts) > MAX_BREAKERS:
-        raise InvalidSettingError(setting, f"has {len(texts)} texts; {MAX_BREAKERS} are the most")
-
-
-def _bias_pairs(value: Any) -> tuple[tuple[int, float], ...]:  # noqa: ANN401 - JSON has text for numbers
-    """Return a bias as sorted pairs. Example: `{"7": -100, 3: 1}` → `((3, 1.0), (7, -100.0))`."""
-    try:
-        pairs = {int(token): float(bias) for token, bias in dict(value).items()}
-    except (TypeError, ValueError):
-        raise InvalidSettingError("logit_bias", "must map token ids to numbers") from None
-    if len(pairs) > MAX_BIASED_TOKENS:
-        raise InvalidSettingError(
-            "logit_bias", f"has {len(pairs):,} tokens; {MAX_BIASED_TOKENS:,} are the most"
-        )
-    for token, bias in pairs.items():
-        require_whole("logit_bias", token, low=0, high=2**31 - 1)
-        require("logit_bias", bias, low=FORBIDDING_BIAS, high=-FORBIDDING_BIAS)
-    return tuple(sorted(pairs.items()))
-
-
 DEFAULT_SAMPLING = SamplingSettings(
     logit_bias=(),
     repeat_penalty=1.0,

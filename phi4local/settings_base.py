@@ -69,3 +69,40 @@ def require_whole(setting: str, value: int | None, *, low: int, high: float = fl
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise InvalidSettingError(setting, f"is {value!r}; it must be a whole number")
     require(setting, value, low=low, high=high)
+
+
+MAX_BIASED_TOKENS = 1024
+"""Far fewer than a vocabulary, so that no request can forbid every token."""
+MAX_BREAKERS = 32
+"""llama.cpp compares each with the whole vocabulary when a request starts: 10 ms for 100,352 tokens."""
+FORBIDDING_BIAS = -100.0
+"""The bias that forbids a token outright, as in OpenAI's interface."""
+
+
+def require_texts(setting: str, value: tuple[str, ...] | None) -> None:
+    """Refuse what is no tuple of texts; for breakers of DRY, too many.
+
+    Raises:
+        InvalidSettingError: it is something else.
+    """
+    texts = () if value is None else value
+    if not isinstance(texts, tuple) or not all(isinstance(text, str) and text for text in texts):
+        raise InvalidSettingError(setting, f"is {value!r}; it must be texts that are not empty")
+    if setting == "dry_sequence_breakers" and len(texts) > MAX_BREAKERS:
+        raise InvalidSettingError(setting, f"has {len(texts)} texts; {MAX_BREAKERS} are the most")
+
+
+def bias_pairs(value: Any) -> tuple[tuple[int, float], ...]:  # noqa: ANN401 - JSON has text for numbers
+    """Return a bias as sorted pairs. Example: `{"7": -100, 3: 1}` → `((3, 1.0), (7, -100.0))`."""
+    try:
+        pairs = {int(token): float(bias) for token, bias in dict(value).items()}
+    except (TypeError, ValueError):
+        raise InvalidSettingError("logit_bias", "must map token ids to numbers") from None
+    if len(pairs) > MAX_BIASED_TOKENS:
+        raise InvalidSettingError(
+            "logit_bias", f"has {len(pairs):,} tokens; {MAX_BIASED_TOKENS:,} are the most"
+        )
+    for token, bias in pairs.items():
+        require_whole("logit_bias", token, low=0, high=2**31 - 1)
+        require("logit_bias", bias, low=FORBIDDING_BIAS, high=-FORBIDDING_BIAS)
+    return tuple(sorted(pairs.items()))

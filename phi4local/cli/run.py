@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phi4local.cli import options, render
+from phi4local.cli import options, render, structure
 from phi4local.cli.opening import open_with_progress
 from phi4local.cli.stream import completion_to_json, print_answer, statistics
 from phi4local.cli.text import visible
@@ -32,6 +32,9 @@ def run(
     min_p: options.MinP = None,
     seed: options.Seed = None,
     sampling: options.OtherSampling = None,
+    json_schema: structure.JsonSchema = None,
+    regex: structure.Regex = None,
+    grammar: structure.Grammar = None,
     context: options.Context = None,
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
@@ -59,6 +62,7 @@ def run(
 
     name, prompt = split_words(words or [], _piped_text())
     chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
+    chosen = chosen.filled_from(structure.structure_settings(json_schema, regex, grammar))
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))

@@ -106,7 +106,7 @@ class Sequence:
             self._answer.add(choice, b"")
             return "stop"
         self._answer.add(choice, piece or b"")
-        if self._answer.stopped:
+        if self._answer.stopped or self._chooser.done:
             return "stop"
         full = len(self.tokens) >= self._model.context_tokens and not self._turns
         if full or self._answer.tokens == request.max_tokens:

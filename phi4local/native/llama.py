@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from phi4local.native.context import NativeContext
     from phi4local.native.sampler import NativeSampler
 
+_NEVER_TEXT = 1 | 2 | 8
+"""llama_token_attr: unknown, unused, control."""
 WARN_LEVEL, ERROR_LEVEL, CONTINUE_LEVEL = 3, 4, 5
 """ggml_log_level: warnings, errors, and the rest of the line before."""
 
@@ -184,6 +186,13 @@ class NativeModel:
     def ends_generation(self, token: int) -> bool:
         """Return whether `token` ends an answer: end of text, end of turn and the like."""
         return bool(self._api.llama_vocab_is_eog(self.vocabulary, token))
+
+    def control_tokens(self) -> list[int]:
+        """Return the ids that are never text: control tokens, unknown and unused ones."""
+        attribute, vocabulary = self._api.llama_vocab_get_attr, self.vocabulary
+        return [
+            token for token in range(self.vocabulary_tokens) if attribute(vocabulary, token) & _NEVER_TEXT
+        ]
 
     def close(self) -> None:
         """Free the model. Close its contexts first."""

@@ -6,7 +6,7 @@ import math
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from phi4local.settings import FORBIDDING_BIAS
+from phi4local.settings_base import FORBIDDING_BIAS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phi4local.engine.sampling.chain import chain_steps, is_cheap, needs_few, remembered_tokens
 from phi4local.errors import InvalidSettingError, NonFiniteLogitsError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from phi4local.engine.events import TokenLogprob
     from phi4local.engine.sampling.cut_chain import CutChain
+    from phi4local.engine.structure import Constraint
     from phi4local.native.context import NativeContext
     from phi4local.native.llama import NativeModel
     from phi4local.settings import SamplingSettings
@@ -48,9 +50,11 @@ class TokenChooser:
         _check_bias(sampling, self._tokens)
         self._place = len(prompt)
         self._alternatives = sampling.logprobs
+        self._constraint = _constraint(native, sampling)
         steps = chain_steps(sampling, vocabulary_tokens=self._tokens)
         remembered = remembered_tokens(sampling)
-        self.wants_cut = sampling.logprobs is None and needs_few(steps)
+        free = sampling.logprobs is None and self._constraint is None
+        self.wants_cut = free and needs_few(steps)
         self._sampler: NativeSampler | CutChain
         if is_cheap(steps, vocabulary_tokens=self._tokens):
             self._sampler = NativeSampler(steps, native)
@@ -84,19 +88,44 @@ class TokenChooser:
         # NaN in a sequence makes all its logits NaN; seen before the samplers remember what they made of it.
         if not math.isfinite(logits[0]):
             raise NonFiniteLogitsError(self._place)
+        own = self._kept(logits)
+        if self._constraint is not None:
+            self._constraint.apply(logits)
         token = self._sampler.sample(context, row)
+        if self._constraint is not None:
+            self._constraint.accept(token)
         if not math.isfinite(logits[token]):  # a single row of the output's weights
             raise NonFiniteLogitsError(self._place)
         if self._alternatives is None:
             return Choice(token)
         from phi4local.engine.sampling.logprobs import token_logprob
 
-        return Choice(token, token_logprob(logits, self._tokens, token, self._alternatives))
+        return Choice(token, token_logprob(own, self._tokens, token, self._alternatives))
+
+    def _kept(self, logits: Any) -> Any:  # noqa: ANN401 - POINTER(c_float)
+        """Return the row that log-probabilities are of: a copy where a constraint is about to change it."""
+        if self._constraint is None or self._alternatives is None:
+            return logits
+        row = ctypes.c_float * self._tokens
+        return row.from_buffer_copy(ctypes.cast(logits, ctypes.POINTER(row)).contents)
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is complete: a schema, expression or grammar allows nothing more."""
+        return self._constraint is not None and self._constraint.done
 
     def close(self) -> None:
         """Free llama.cpp's samplers."""
         self._sampler.close()
         self._on_candidates.close()
+
+
+def _constraint(native: NativeModel, sampling: SamplingSettings) -> Constraint | None:
+    if sampling.json_schema is None and sampling.regex is None and sampling.grammar is None:
+        return None
+    from phi4local.engine.structure import Constraint
+
+    return Constraint(native, sampling)
 
 
 def _check_bias(sampling: SamplingSettings, vocabulary_tokens: int) -> None:

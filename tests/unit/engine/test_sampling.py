@@ -106,7 +106,8 @@ def test_what_a_person_sets_comes_first_then_the_manifest_then_llama_cpp(name):
     assert {key: resolved[key] for key in told} == told
     rest = DEFAULT_SAMPLING.to_mapping().items()
     assert all(resolved[key] == value for key, value in rest if key not in told)
-    assert {key for key, value in resolved.items() if value is None} == {"seed", "logprobs"}
+    structure = {"json_schema", "regex", "grammar", "structure_after"}
+    assert {key for key, value in resolved.items() if value is None} == {"seed", "logprobs"} | structure
 
 
 def test_the_reasoning_models_values_meet_llama_cpps():
