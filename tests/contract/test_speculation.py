@@ -79,7 +79,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("count", [6, pytest.param(200, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [4, pytest.param(200, marks=pytest.mark.full)])
 def test_greedy_answers_are_the_same_with_and_without(start, layout, count):
     engine = start(speculation="lookup", **LAYOUTS[layout])
     requests = [ask(some_ids(seed)) for seed in range(count)]
@@ -151,11 +151,11 @@ def test_left_to_itself_a_seeded_answer_has_no_guesses(start):
 def test_an_answer_can_end_anywhere_in_a_guess(start):
     whole = start(speculation="off").submit(ask(some_ids(0))).result()
     engine = start(speculation="lookup")
-    for count in range(1, 40):
+    for count in range(1, 40, 4):
         answer = engine.submit(ask(some_ids(0), max_tokens=count)).result()
         assert answer.token_ids == whole.token_ids[:count]
         assert answer.finished.reason == "length"
-    for place in range(5, 60, 3):
+    for place in range(5, 60, 11):
         sampling = SamplingSettings(temperature=0, logprobs=2, stop=(whole.text[place : place + 5],))
         answer = engine.submit(ask(some_ids(0), sampling)).result()
         assert_the_same(answer, start(speculation="off").submit(ask(some_ids(0), sampling)).result())
@@ -164,7 +164,7 @@ def test_an_answer_can_end_anywhere_in_a_guess(start):
 def test_cells_of_wrong_guesses_are_gone(start):
     """The next turn goes on with what is kept: it must be what was said."""
     engine = start(speculation="lookup")
-    for seed in range(20, 26):
+    for seed in range(20, 23):
         ids = some_ids(seed)
         answer = engine.submit(ask(ids, SamplingSettings(temperature=0.9, seed=seed))).result()
         assert answer.finished.usage.drafted_tokens >= answer.finished.usage.accepted_tokens
