@@ -154,7 +154,7 @@ def test_a_draft_is_looked_at_without_being_taken(checkpoint, tmp_path):
         ({"regex": "("}, "cannot be followed"),
         ({"regex": "(a{1000}){1000}"}, "repeats something more than"),
         ({"grammar": "root ::= other"}, "has no rule `other`"),
-        ({"grammar": 'root ::= "a'}, "is no GBNF"),
+        ({"grammar": 'root ::= "a'}, "has no rule|is no GBNF"),
         ({"regex": "a", "grammar": 'root ::= "a"'}, "cannot go together"),
     ],
 )
