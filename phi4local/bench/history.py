@@ -70,7 +70,7 @@ def histories(
 
     Args:
         kept: runs, oldest first, as `store.results.runs` returns them.
-        models: names of models to leave the others out.
+        models: names of models to leave the others out; without a tag, all tags of it.
         report: told what is damaged and was left out.
     """
     found: dict[str, list[tuple[str, Row]]] = {}
@@ -81,7 +81,7 @@ def histories(
             except ValueError as error:
                 report(f"row {number} of result `{run.id}` is damaged ({error}) and was left out")
                 continue
-            if not models or row.model in models:
+            if not models or row.model in models or row.model.partition(":")[0] in models:
                 found.setdefault(values["key"], []).append((run.id, row))
     newest = [entries[-1][1] for entries in found.values()]
     return [

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,6 +99,22 @@ def test_what_cannot_work_is_refused_before_anything_is_loaded(run_cli, home, wo
     assert problem in done.stderr
     assert hint in done.stderr
     assert done.stderr.count("\n") == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_what_was_measured_before_ctrl_c_is_kept(home):
+    before = len(results_in(home))
+    words = ["-m", "phi4local", "bench", "phi4-nano", "-p", "0", "-n", "4,1500", "-r", "30", "-o", "jsonl"]
+    with subprocess.Popen(
+        [sys.executable, *words], env={**os.environ, **home}, stdout=subprocess.PIPE, text=True
+    ) as child:
+        first = json.loads(child.stdout.readline())
+        child.send_signal(signal.SIGINT)
+        child.stdout.read()
+        assert child.wait(timeout=60) == 130
+    found = results_in(home)
+    assert len(found) == before + 1
+    assert [row["samples_ns"] for row in found[-1]["rows"]] == [first["samples_ns"]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

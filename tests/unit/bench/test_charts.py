@@ -91,4 +91,5 @@ def test_a_history_is_of_one_test_and_compares_each_with_the_one_before():
     assert len(said) == 1
     assert "row 1 of result `run2`" in said[0]
     assert histories(kept, ["another"]) == []
-    assert len(histories(kept, ["phi-4:Q4_K_M"])) == 2
+    assert histories(kept, ["phi-4:Q8_0"]) == []
+    assert len(histories(kept, ["phi-4:Q4_K_M"])) == len(histories(kept, ["phi-4"])) == 2
