@@ -1,23 +1,26 @@
-"""What the plan says of each device's memory, beside what llama.cpp, the system and the GPU's driver say."""
+"""What a model takes on each device, against the plan: two stages of benchmarks/gpu.py."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi4local import gguf, planning
+from benchmarks.streams import Ours, model_file
+from phi4local import gguf, hardware, planning
 from phi4local.planning.buffers import Cells
 from phi4local.planning.layers import LayerBytes, place
+from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:
-    from phi4local.hardware import Machine
+    import argparse
 
 REPORTER = Path(__file__).parents[1] / "tests" / "llama_memory.py"
 GGML_TYPES = {"f16": 1, "q8_0": 8}
+CONTEXT_TOKENS = 4096
 MIB = 2**20
 SETTINGS = [
     Cells(context_tokens=tokens, sequences=9, batch_tokens=batch, kv_type=kind, flash_attention=fused)
@@ -25,16 +28,12 @@ SETTINGS = [
     for kind, fused in (("f16", True), ("q8_0", True), ("f16", False))
     for batch in (128, 512)
 ]
-"""Twelve: context x KV type with flash attention or without x batch."""
 
 
-def check_buffers(path: Path, machine: Machine, gpu_layers: int) -> dict[str, Any]:
-    """Return planned and reported MiB of each device, in each of `SETTINGS`, and the worst relative error.
-
-    Buffers of pinned main memory (`CUDA_Host`) count as the CPU's. Weights are loaded without
-    mapping the file and without rearranging them, since llama.cpp then says what the tensors take.
-    """
-    model = planning.model_shape(gguf.read_header(path))
+def buffers(path: Path) -> dict[str, Any]:
+    """Compare what llama.cpp reports about its buffers with the plan's arithmetic."""
+    shape = planning.model_shape(gguf.read_header(path))
+    machine = hardware.this_machine()
     asked = [
         {
             "n_ctx": cells.context_tokens,
@@ -46,97 +45,94 @@ def check_buffers(path: Path, machine: Machine, gpu_layers: int) -> dict[str, An
         }
         for cells in SETTINGS
     ]
-    command = [sys.executable, str(REPORTER), str(path), json.dumps(asked), str(gpu_layers), "exact"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    reported = json.loads(done.stdout)
     rows: list[dict[str, Any]] = []
-    for cells, context in zip(SETTINGS, reported["contexts"], strict=True):
-        theirs = by_device(reported["weights"] | context)
-        ours = _planned(place(model, LayerBytes.of(model), (cells,), machine, gpu_layers))
-        errors = {
-            name: round(size / theirs[name] - 1, 5) if theirs.get(name) else None
-            for name, size in ours.items()
-        }
-        rows.append(
-            {
-                "context_tokens": cells.context_tokens,
-                "kv_type": cells.kv_type,
-                "flash_attention": cells.flash_attention,
-                "batch_tokens": cells.batch_tokens,
-                "planned_mib": ours,
-                "reported_mib": theirs,
-                "errors": errors,
-            }
-        )
-    known = [abs(error) for row in rows for error in row["errors"].values() if error is not None]
-    facts = {"model": path.name, "gpu_layers": gpu_layers, "bar": 0.01, "worst_error": max(known)}
-    return facts | {"met": max(known) <= 0.01, "reported": reported["weights"], "settings": rows}
+    for gpu_layers in (shape.layers + 1, shape.layers // 2, 0):
+        command = [sys.executable, str(REPORTER), str(path), json.dumps(asked), str(gpu_layers)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            rows.append({"gpu_layers": gpu_layers, "failed": done.stderr[-300:]})
+            continue
+        reported = json.loads(done.stdout)
+        for cells, sizes in zip(SETTINGS, reported["contexts"], strict=True):
+            planned = place(shape, LayerBytes.of(shape), (cells,), machine, gpu_layers)
+            rows.append(_compare(gpu_layers, cells, planned, reported["weights"] | sizes))
+    return {"rows": rows, "worst": max((row.get("error", 0.0) for row in rows), default=0.0)}
 
 
-def by_device(reported: dict[str, float]) -> dict[str, float]:
-    """Sum up llama.cpp's buffers by kind and device.
-
-    Example: `{"KV CUDA0": 1280.0, "compute CUDA_Host": 14.0}` → `{"KV CUDA0": 1280.0, "compute CPU": 14.0}`.
-    """
-    sums: dict[str, float] = {}
-    for name, size in reported.items():
-        kind, _, buffer = name.partition(" ")
-        device = "CPU" if buffer.startswith("CPU") or buffer.endswith("_Host") else buffer
-        sums[f"{kind} {device}"] = round(sums.get(f"{kind} {device}", 0.0) + size, 2)
-    return sums
-
-
-def _planned(devices: tuple[Any, ...]) -> dict[str, float]:
-    parts = {
+def _compare(gpu_layers: int, cells: Cells, planned: Any, sizes: dict[str, float]) -> dict[str, Any]:  # noqa: ANN401
+    """Return planned and reported MiB of each device, and the largest difference relative to the device."""
+    kinds = {
         "model": "weight_bytes",
         "KV": "kv_bytes",
         "compute": "compute_bytes",
         "output": "output_bytes",
     }
+    ours, theirs = {}, {}
+    for device in planned:
+        names = [device.name, f"{device.name}_Mapped", f"{device.name}_REPACK"]
+        if device.name == "CPU":  # pinned memory of the main memory, and weights that stay there
+            names += [name for name in {key.split()[1] for key in sizes} if name.endswith("_Host")]
+        for kind, field in kinds.items():
+            found = sum(sizes.get(f"{kind} {name}", 0.0) for name in names)
+            ours[f"{kind} {device.name}"] = round(getattr(device, field) / MIB, 2)
+            theirs[f"{kind} {device.name}"] = round(found, 2)
+    # The CPU may have weights twice, mapped and rearranged; with a GPU its compute buffer holds inputs only.
+    passed_over = ("model CPU", *(["compute CPU"] if gpu_layers else []))
+    errors = {
+        key: abs(ours[key] / theirs[key] - 1) for key in ours if theirs[key] > 1 and key not in passed_over
+    }
     return {
-        f"{kind} {device.name}": round(getattr(device, field) / MIB, 2)
-        for device in devices
-        for kind, field in parts.items()
-        if getattr(device, field)
+        "gpu_layers": gpu_layers,
+        "context_tokens": cells.context_tokens,
+        "kv_type": cells.kv_type,
+        "flash_attention": cells.flash_attention,
+        "batch_tokens": cells.batch_tokens,
+        "planned_mib": ours,
+        "reported_mib": theirs,
+        "error": round(max(errors.values(), default=0.0), 5),
+        "worst": max(errors, key=lambda key: errors[key], default=""),
     }
 
 
-def gpu_bytes_used() -> int | None:
-    """Return the memory in use on the first NVIDIA GPU; `None` without its driver's nvidia-smi."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    command = [program, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return int(done.stdout.splitlines()[0]) * MIB if done.returncode == 0 and done.stdout.strip() else None
+def memory(paths: list[Path], options: argparse.Namespace) -> dict[str, Any]:
+    """Load both files with all and half of the layers on the GPU; compare memory with the plan."""
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        shape = planning.model_shape(gguf.read_header(path))
+        for gpu_layers in (shape.layers + 1, shape.layers // 2):
+            before = _gpu_used_bytes()
+            settings = LoadSettings(context_tokens=CONTEXT_TOKENS, gpu_layers=gpu_layers)
+            plan = planning.fit(shape, hardware.this_machine(measure=True), settings=settings)
+            ours = Ours(model_file(path), options, context_tokens=CONTEXT_TOKENS, gpu_layers=gpu_layers)
+            with ours.worker:
+                ours.submit(ours.some_ids(512), 8).result()
+                used = _gpu_used_bytes()
+                peak = ours.worker.peak_memory_bytes()
+            measured = None if used is None or before is None else used - before
+            on_gpu = sum(device.needed_bytes for device in plan.devices[1:])
+            rows.append(
+                {
+                    "model": path.name,
+                    "gpu_layers": gpu_layers,
+                    "verdict": plan.verdict,
+                    "load_seconds": round(ours.facts.load_seconds, 2),
+                    "planned_gpu_bytes": on_gpu,
+                    "measured_gpu_bytes": measured,
+                    "planned_process_bytes": plan.devices[0].needed_bytes,
+                    "measured_process_bytes": peak,
+                    "gpu_met": None
+                    if measured is None
+                    else abs(on_gpu - measured) <= 0.05 * measured + 150e6,
+                }
+            )
+            print(json.dumps(rows[-1]), flush=True)
+    return {"rows": rows}
 
 
-def child_memory() -> dict[str, int]:
-    """Return bytes by kind of this process's largest child: `VmHWM` (peak), `VmRSS`, `RssAnon`, `RssFile`.
-
-    Empty where there is no /proc.
-    """
-    largest: dict[str, int] = {}
-    for children in Path("/proc/self/task").glob("*/children"):
-        for number in children.read_text().split():
-            sizes = _memory_of(Path("/proc") / number / "status")
-            if sizes.get("VmRSS", 0) > largest.get("VmRSS", 0):
-                largest = sizes
-    return largest
-
-
-def _memory_of(status: Path) -> dict[str, int]:
-    try:
-        lines = status.read_text().splitlines()
-    except OSError:  # it has ended
-        return {}
-    pairs = (line.split(":") for line in lines if line.startswith(("VmHWM", "VmRSS", "RssAnon", "RssFile")))
-    return {name: int(text.split()[0]) * 1024 for name, text in pairs}
-
-
-def compare(predicted: float, measured: float | None) -> dict[str, Any]:
-    """Return both and whether they are within 5 % + 150 MB, the bar of process memory."""
-    if not measured:
-        return {"predicted_bytes": int(predicted), "measured_bytes": None}
-    met = abs(predicted - measured) <= 0.05 * measured + 150e6
-    return {"predicted_bytes": int(predicted), "measured_bytes": int(measured), "met": met}
+def _gpu_used_bytes() -> int | None:
+    """Return what is used on the first GPU; the driver's own context of a process counts."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+        ask = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=30, check=True)
+        return int(done.stdout.split()[0]) * MIB
+    return None

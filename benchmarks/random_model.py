@@ -12,9 +12,7 @@ The vocabulary is made up: bytes, pairs of bytes, triples; then Phi-4's 96 speci
 from __future__ import annotations
 
 import argparse
-import bisect
 import json
-import math
 import os
 import shutil
 import struct
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from phi4local.convert.streamed import StreamedCheckpoint
 
 VOCABULARY_TOKENS = 100_352
 SPECIAL_TOKENS = 96
@@ -72,13 +68,11 @@ class Shape:
 
 
 SIZES = {
-    "0.1b": Shape(width=512, feed_forward=1792, layers=4, heads=4, kv_heads=1),
     "0.6b": Shape(),
     "1.3b": Shape(layers=16),
     "14b": Shape(width=5120, feed_forward=17920, layers=40, heads=40, kv_heads=10),
 }
-"""Shapes by name, the last one that of Phi-4: 0.12, 0.63, 1.28 and 14.66 billion weights."""
-PIECE_BYTES = 1 << 26
+"""Shapes by name, the last one that of Phi-4: 0.63, 1.28 and 14.66 billion weights."""
 POOL_VALUES = (1 << 24) - 3
 """Odd, so that all rows begin at different places: equal rows of the output matrix would be exact ties."""
 
@@ -114,78 +108,36 @@ def cached_gguf(size: str, quantization: str = "Q4_K_M", *, keep_checkpoint: boo
 def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0, sparse: bool = False) -> int:
     """Write a checkpoint below `folder` and return its number of weights; `sparse` leaves a hole for them."""
     write_small_files(folder, shape)
-    weights = RandomWeights(shape, seed=seed)
+    shapes = shape.tensors()
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, dimensions in shapes.items():
+        size = 2 * int(np.prod(dimensions))
+        header[name] = {"dtype": "BF16", "shape": list(dimensions), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    choose = np.random.default_rng(seed)
+    # Drawing fourteen billion numbers takes minutes; pieces of one pool are as good for measuring speed.
+    pool = choose.standard_normal(POOL_VALUES, dtype=np.float32)
+    matrices, vectors = _bfloat16(pool * np.float32(0.02)), _bfloat16(1 + np.float32(0.1) * pool)
     with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
         if sparse:
-            file.write(weights.read(0, weights.header_bytes))
-            file.truncate(weights.size_bytes)
-        for offset in range(0, 0 if sparse else weights.size_bytes, PIECE_BYTES):
-            file.write(weights.read(offset, PIECE_BYTES))
-    return weights.count
-
-
-def streamed_checkpoint(folder: Path, shape: Shape, *, seed: int = 0) -> StreamedCheckpoint:
-    """Return the checkpoint that `write_checkpoint` writes, with only its small files in `folder`.
-
-    Example: 14.66 billion weights are 29.3 GB that need no disk.
-    """
-    from phi4local.convert.streamed import StreamedCheckpoint
-
-    write_small_files(folder, shape)
-    return StreamedCheckpoint(folder, {"model.safetensors": RandomWeights(shape, seed=seed)})
-
-
-class RandomWeights:
-    """The bytes of a safetensors file that exists nowhere; a `convert.streamed.ShardStream`."""
-
-    def __init__(self, shape: Shape, *, seed: int = 0) -> None:
-        choose = np.random.default_rng(seed)
-        # Drawing fourteen billion numbers takes minutes; pieces of one pool are as good for measuring speed.
-        pool = choose.standard_normal(POOL_VALUES, dtype=np.float32)
-        matrices, vectors = _bfloat16(pool * np.float32(0.02)), _bfloat16(1 + np.float32(0.1) * pool)
-        header: dict[str, Any] = {}
-        self._parts: list[tuple[int, int, NDArray[np.uint8], int]] = []
-        offset = 0
-        for name, dimensions in shape.tensors().items():
-            end = offset + 2 * math.prod(dimensions)
-            header[name] = {"dtype": "BF16", "shape": list(dimensions), "data_offsets": [offset, end]}
+            file.truncate(8 + len(text) + offset)
+            return offset // 2
+        for dimensions in shapes.values():
             source = matrices if len(dimensions) > 1 else vectors
-            start = 2 * int(choose.integers(POOL_VALUES))
-            self._parts.append((offset, end, source.view(np.uint8), start))
-            offset = end
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        self._head = struct.pack("<Q", len(text)) + text
-        self.header_bytes = len(self._head)
-        self.size_bytes = self.header_bytes + offset
-        self.count = offset // 2
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Return `count` bytes from `offset` on, fewer only at the end."""
-        wanted = self._head[offset : offset + count]
-        pieces = [wanted] if wanted else []
-        begin = max(0, offset - self.header_bytes)
-        end = min(offset + count, self.size_bytes) - self.header_bytes
-        first = bisect.bisect_right(self._parts, begin, key=lambda part: part[1])
-        for low, high, source, start in self._parts[first:]:
-            if low >= end:
-                break
-            place = (start + max(begin, low) - low) % len(source)
-            missing = min(end, high) - max(begin, low)
-            while missing > 0:
-                pieces.append(source[place : place + missing].tobytes())
-                missing, place = missing - len(pieces[-1]), 0
-        return b"".join(pieces)
-
-    def finish(self) -> None:
-        """Do nothing: what is made here cannot be damaged on its way."""
-
-    def close(self) -> None:
-        """Do nothing."""
+            start, wanted = int(choose.integers(POOL_VALUES)), int(np.prod(dimensions))
+            while wanted:
+                piece = source[start : start + wanted]
+                piece.tofile(file)
+                start, wanted = 0, wanted - len(piece)
+    return offset // 2
 
 
 def write_small_files(folder: Path, shape: Shape) -> None:
-    """Write a checkpoint's configuration and tokenizer."""
+    """Write config.json and the tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", _config(shape))
     _write_tokenizer(folder)

@@ -3,8 +3,7 @@
     llama_memory.py FILE '[{"n_ctx": 4096, "kv": 1, "fa": 1, "batch": 512, "sequences": 1, "unified": true}]'
 
 prints one JSON object for each: MiB by buffer, as the library's log has them. A third argument is the number
-of layers on GPUs; with `exact` as the fourth, weights are neither mapped nor rearranged: their buffers then
-hold them once.
+of layers on GPUs.
 """
 
 from __future__ import annotations
@@ -55,7 +54,6 @@ def main():
     api.llama_backend_init()
     loading = api.llama_model_default_params()
     loading.n_gpu_layers = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    loading.use_mmap = loading.use_extra_bufts = sys.argv[4:] != ["exact"]
     model = api.llama_model_load_from_file(sys.argv[1].encode(), loading)
     weights = _sizes()
     reports = [_report(model, asked) for asked in json.loads(sys.argv[2])]
