@@ -93,6 +93,7 @@ TASKS = {
 class Replay:
     """Stands in for `TokenChooser`: takes the recorded tokens, after looking at the logits as greedy does."""
 
+    done = False
     answer: tuple[int, ...] = ()
     wants_cut = False
 

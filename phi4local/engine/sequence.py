@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from phi4local.engine.answer import Answer
 from phi4local.engine.events import ContextShifted, Finished, FinishReason, Timings, Usage
 from phi4local.engine.sampling import TokenChooser
-from phi4local.engine.speculation import Drafter
+from phi4local.engine.speculation import drafter_for
 from phi4local.engine.turns import Turns
 from phi4local.errors import ContextTooLongError, InvalidSettingError
 from phi4local.settings import DEFAULT_SAMPLING
@@ -57,7 +57,7 @@ class Sequence:
         self._reused_tokens: int | None = None
         sampling = job.request.sampling.filled_from(DEFAULT_SAMPLING)
         self.repeatable = sampling.seed is not None
-        self.drafter = Drafter(self.tokens) if model.facts.settings.speculation != "off" else None
+        self.drafter = drafter_for(self.tokens, model.facts.settings, sampling)
         self.draft: list[int] = []
         self._answer = Answer(job.emit, sampling.stop or ())
         self._fit_prompt()

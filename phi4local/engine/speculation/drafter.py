@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from phi4local.engine.speculation.lookup import Match
+    from phi4local.settings import LoadSettings, SamplingSettings
 
 
 class Drafter:
@@ -58,3 +59,12 @@ class Drafter:
     def draft(self, count: int) -> list[int]:
         """Return the next `count` tokens that the lookup expects; none without a match."""
         return [] if self._match is None else self._lookup.draft(self._match, count)
+
+
+def drafter_for(tokens: list[int], loading: LoadSettings, sampling: SamplingSettings) -> Drafter | None:
+    """Return who guesses the next tokens of a request, or `None` when nobody should.
+
+    An answer that follows a schema or grammar is not guessed: what stands in the prompt seldom fits there.
+    """
+    structured = sampling.json_schema or sampling.regex or sampling.grammar
+    return None if loading.speculation == "off" or structured else Drafter(tokens)

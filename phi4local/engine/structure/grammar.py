@@ -46,7 +46,7 @@ def lark_of(sampling: SamplingSettings) -> str | None:
         return None
     text = getattr(sampling, kind)
     if kind == "grammar":
-        rules = _from_gbnf(text) if "::=" in text else _checked_lark(text)
+        rules = _from_gbnf(text)
         if sampling.structure_after:
             raise InvalidSettingError("structure_after", "goes with json_schema and regex only")
         return rules
@@ -67,6 +67,8 @@ def _from_gbnf(text: str) -> str:
     from llguidance.gbnf_to_lark import GbnfToLarkError, gbnf_to_lark
 
     check_pattern("grammar", text, most=MOST_CHARACTERS)
+    if "::=" not in text:
+        raise InvalidSettingError("grammar", "is no GBNF: it has no rule", hint=_HINT)
     words = _NO_NAMES.sub(" ", text)
     missing = set(re.findall(r"[A-Za-z][\w-]*", words)) - set(re.findall(r"([\w-]+)\s*::=", words))
     if missing:
@@ -75,11 +77,6 @@ def _from_gbnf(text: str) -> str:
         return str(gbnf_to_lark(text))
     except (GbnfToLarkError, ValueError, LookupError, RecursionError) as error:
         raise InvalidSettingError("grammar", f"is no GBNF: {error}", hint=_HINT) from error
-
-
-def _checked_lark(text: str) -> str:
-    check_pattern("grammar", text, most=MOST_CHARACTERS)
-    return text
 
 
 def _escaped(pattern: str) -> str:

@@ -75,33 +75,88 @@ def _refused(problem: str, hint: str | None = None) -> InvalidSettingError:
     return InvalidSettingError("json_schema", problem, hint=hint or "make the schema smaller")
 
 
+_SCHEMAS = ("items", "additionalProperties", "additionalItems", "not", "if", "then", "else", "contains")
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_LISTS = ("prefixItems", "anyOf", "oneOf", "allOf")
+_OTHERS = frozenset(
+    {
+        *("type", "enum", "const", "required", "pattern", "format", "minimum", "maximum", "multipleOf"),
+        *("exclusiveMinimum", "exclusiveMaximum", "uniqueItems", "minContains", "maxContains"),
+        *("propertyNames", "unevaluatedItems", "unevaluatedProperties", "dependentRequired", "dependencies"),
+        *(
+            "$ref",
+            "$dynamicRef",
+            "$anchor",
+            "$dynamicAnchor",
+            "$schema",
+            "$id",
+            "$comment",
+            "$vocabulary",
+            "id",
+        ),
+        *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
+        *("contentEncoding", "contentMediaType", "contentSchema", "nullable", "discriminator"),
+        *_COUNTS,
+    }
+)
+"""Keywords of JSON Schema that hold no schemas, and common annotations; what of these cannot be followed is
+refused by the compiler."""
+
+
 class _Walk:
-    """Goes through a schema once and counts."""
+    """Goes through a schema once, knows what is a schema and what is data, and counts."""
 
     def __init__(self) -> None:
         self._nodes = 0
 
-    def check(self, value: object, place: str, depth: int) -> None:
+    def check(self, schema: object, place: str, depth: int) -> None:
+        """Check a schema and those in it."""
+        self._count(place, depth)
+        if not isinstance(schema, dict):
+            return
+        for key, value in schema.items():
+            inner = f"{place}/{key}"
+            if key in _MAPS and isinstance(value, dict):
+                self._check_map(key, value, inner, depth)
+            elif key in _SCHEMAS or key in _LISTS:
+                for number, part in enumerate(value if isinstance(value, list) else [value]):
+                    self.check(part, f"{inner}/{number}" if isinstance(value, list) else inner, depth + 1)
+            elif key not in _OTHERS and not key.startswith("x-"):
+                raise _refused(
+                    f"has the unknown keyword {key[:60]!r} at {place[:60]}", hint="is it spelled right?"
+                )
+            else:
+                self._check_value(key, value, inner)
+                self._count_data(value, inner, depth)
+
+    def _check_map(self, key: str, schemas: dict[str, Any], place: str, depth: int) -> None:
+        if key == "properties" and len(schemas) > MOST_PROPERTIES:
+            raise _refused(
+                f"has {len(schemas):,} properties at {place[:60]}; {MOST_PROPERTIES:,} are the most"
+            )
+        for name, schema in schemas.items():
+            if key == "patternProperties":
+                check_pattern("json_schema", name)
+            self.check(schema, f"{place}/{name}", depth + 1)
+
+    @staticmethod
+    def _check_value(key: str, value: object, place: str) -> None:
+        if key in ("$ref", "$dynamicRef") and isinstance(value, str) and not value.startswith("#"):
+            raise _refused(f"refers to {value[:60]!r} at {place[:60]}", hint="only `#/…` is followed")
+        if key in _COUNTS and isinstance(value, int | float) and value > MOST_REPEATS:
+            raise _refused(f"has {key} {value:,} at {place[:60]}; {MOST_REPEATS:,} is the most")
+        if key == "pattern" and isinstance(value, str):
+            check_pattern("json_schema", value)
+
+    def _count(self, place: str, depth: int) -> None:
         self._nodes += 1
         if self._nodes > MOST_NODES:
             raise _refused(f"has more than {MOST_NODES:,} parts")
         if depth > MOST_DEPTH:
             raise _refused(f"is nested more than {MOST_DEPTH} deep at {place[:60]}")
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                self._check_key(key, inner, f"{place}/{key}")
-                self.check(inner, f"{place}/{key}", depth + 1)
-        elif isinstance(value, list):
-            for number, inner in enumerate(value):
-                self.check(inner, f"{place}/{number}", depth + 1)
 
-    @staticmethod
-    def _check_key(key: str, value: object, place: str) -> None:
-        if key in ("$ref", "$dynamicRef") and isinstance(value, str) and not value.startswith("#"):
-            raise _refused(f"refers to {value[:60]!r} at {place[:60]}", hint="only `#/…` is followed")
-        if key == "properties" and isinstance(value, dict) and len(value) > MOST_PROPERTIES:
-            raise _refused(f"has {len(value):,} properties at {place[:60]}; {MOST_PROPERTIES:,} are the most")
-        if key in _COUNTS and isinstance(value, int | float) and value > MOST_REPEATS:
-            raise _refused(f"has {key} {value:,} at {place[:60]}; {MOST_REPEATS:,} is the most")
-        if key == "pattern" and isinstance(value, str):
-            check_pattern("json_schema", value)
+    def _count_data(self, value: object, place: str, depth: int) -> None:
+        self._count(place, depth)
+        if isinstance(value, dict | list):
+            for inner in value.values() if isinstance(value, dict) else value:
+                self._count_data(inner, place, depth + 1)
