@@ -39,6 +39,8 @@ class Plan:
         largest_context_tokens: the most that fits with this KV type, up to the model's own limit; 0 if none.
         speeds: tokens per second; `None` if a bandwidth is not known.
         file_bytes: size of the file.
+        threads: that compute on the CPU, one for each core.
+        flash_attention: whether the fused kernel is counted on; llama.cpp takes it wherever a device can.
 
     Example: `fit(header, this_machine(), context_tokens=16384).verdict`.
     """
@@ -52,6 +54,8 @@ class Plan:
     largest_context_tokens: int
     speeds: Speeds | None
     file_bytes: int
+    threads: int = 1
+    flash_attention: bool = True
 
     @property
     def fits(self) -> bool:
@@ -73,7 +77,8 @@ class Plan:
             for device in self.devices
         ]
         plain = ("verdict", "context_tokens", "kv_type", "gpu_layers", "layers", "largest_context_tokens")
-        facts: dict[str, Any] = {name: getattr(self, name) for name in plain}
+        others = ("threads", "flash_attention")
+        facts: dict[str, Any] = {name: getattr(self, name) for name in (*plain, *others)}
         facts |= {"file_bytes": self.file_bytes, "memory_bytes": self.memory_bytes, "devices": devices}
         facts["speeds"] = _speeds_mapping(self.speeds)
         return facts
@@ -116,6 +121,8 @@ def fit(
         largest_context_tokens=_largest_context(shape, weights, machine, wishes),
         speeds=predict(shape, machine, devices),
         file_bytes=shape.file_bytes,
+        threads=wishes.threads or machine.cores,
+        flash_attention=_fused(wishes),
     )
 
 

@@ -61,6 +61,7 @@ def settle(header: HeaderLike, settings: LoadSettings, machine: Machine | None =
             raise _refusal(model, machine, settings, plan)
     if settings.require_gpu:
         _check_gpu(plan, settings, machine)
+    chosen = replace(chosen, threads=plan.threads)
     if machine.gpus:
         chosen = replace(chosen, gpu_layers=plan.gpu_layers)
     return Settled(settings, chosen, plan, tuple(_notices(settings, chosen, plan, machine)))

@@ -35,7 +35,7 @@ def with_room_for(size_bytes):
 
 def test_what_fits_is_loaded_as_asked(header):
     settled = settle(header, LoadSettings(), ROOMY)
-    assert settled.settings == LoadSettings()
+    assert settled.settings == LoadSettings(threads=ROOMY.cores)
     assert settled.notices == ()
 
 
@@ -105,3 +105,8 @@ def test_who_places_tensors_by_hand_is_left_alone(header):
 
 def test_a_system_that_does_not_tell_its_memory_refuses_nothing(header):
     assert settle(header, LoadSettings(), with_room_for(0)).notices == ()
+
+
+def test_threads_are_the_plans_unless_a_person_set_them(header):
+    assert settle(header, LoadSettings(), ROOMY).settings.threads == ROOMY.cores
+    assert settle(header, LoadSettings(threads=1), ROOMY).settings.threads == 1
