@@ -5,15 +5,13 @@ In a process of its own, so that a crash of the library is an error line and the
 
 from __future__ import annotations
 
-import json
-import subprocess
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from phi4local.bench.row import Row
 from phi4local.bench.words import LOAD_MODES
-from phi4local.engine.worker.process import child_command, child_environment
-from phi4local.errors import EngineCrashedError, EngineError
+from phi4local.engine.worker.task import messages_of
 from phi4local.offload import Placement
 
 if TYPE_CHECKING:
@@ -68,47 +66,16 @@ def measure_raw(
         EngineCrashedError: the child died.
         EngineError: llama.cpp could not do what was asked.
     """
-    order = _order(path, tests, rounds, rpc)
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        child_command("phi4local.bench.raw_child"),
-        env=child_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as child:
-        try:
-            yield from _rows(child, order, tests, step)
-        finally:
-            child.kill()
-
-
-def _rows(
-    child: subprocess.Popen[bytes],
-    order: dict[str, Any],
-    tests: Sequence[Test],
-    step: Callable[[int, int], None],
-) -> Iterator[Row]:
-    loaded = Row()
-    if child.stdin is None or child.stdout is None or child.stderr is None:
-        raise RuntimeError("a child without pipes")
-    child.stdin.write(json.dumps(order).encode())
-    child.stdin.close()
-    missing = len(tests)
-    for line in child.stdout:
-        event = json.loads(line)
-        kind = event.pop("kind")
-        if kind == "loaded":
-            loaded = Row(backends=event.pop("back_ends"), **event)
-        elif kind == "progress":
-            step(event["test"], event["repeat"])
-        elif kind == "failed":
-            raise EngineError(event["error"], hint=event["hint"])
-        else:
-            missing -= 1
-            yield _row(loaded, tests[event.pop("test")], event)
-    if missing:
-        lines = child.stderr.read().decode("utf-8", "replace").strip().splitlines() or [""]
-        raise EngineCrashedError(f"of the raw benchmark ended with code {child.wait()}", lines[-1][:300])
+    order, loaded = _order(path, tests, rounds, rpc), Row()
+    with closing(messages_of("phi4local.bench.raw_child", order, doing="measures")) as messages:
+        for event in messages:
+            kind = event.pop("type")
+            if kind == "loaded":
+                loaded = Row(backends=event.pop("back_ends"), **event)
+            elif kind == "progress":
+                step(event["test"], event["repeat"])
+            elif kind == "row":
+                yield _row(loaded, tests[event.pop("test")], event)
 
 
 def _order(path: Path, tests: Sequence[Test], rounds: Rounds, rpc: tuple[str, ...]) -> dict[str, Any]:

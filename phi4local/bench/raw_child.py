@@ -10,20 +10,21 @@ Source: `llama_bench` in tools/llama-bench/llama-bench.cpp of llama.cpp 0c1e5709
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi4local import hardware
 from phi4local.bench.raw import NICENESS
-from phi4local.errors import Phi4LocalError
+from phi4local.engine.worker import task
 from phi4local.native import bare, devices, llama
 from phi4local.native.state import read_state, write_state
 from phi4local.offload import Placement, parse_overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Bench:
@@ -31,22 +32,26 @@ class Bench:
 
     Args:
         order: from `phi4local.bench.raw`.
+        tell: takes what happens.
     """
 
-    def __init__(self, order: dict[str, Any]) -> None:
-        self._order = order
+    def __init__(self, order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
+        self._order, self._send = order, tell
         self._state: tuple[int, bytearray] = (0, bytearray())
         self._before = devices.devices()
         started = time.perf_counter()
         self._model = _load(order)
-        _tell(
-            kind="loaded",
+        self._tell(
+            type="loaded",
             load_seconds=time.perf_counter() - started,
             model_type=self._model.description,
             model_size=self._model.size_bytes,
             model_n_params=self._model.parameters,
             **devices.summary(),
         )
+
+    def _tell(self, **event: Any) -> None:  # noqa: ANN401 - JSON
+        self._send(event)
 
     def run(self) -> None:
         """Measure test after test."""
@@ -62,18 +67,20 @@ class Bench:
                 context.close()
                 pool.close()
             peak = hardware.peak_memory_bytes()
-            _tell(kind="row", test=number, samples_ns=samples, peak_memory_bytes=peak, peak_vram_bytes=taken)
+            self._tell(
+                type="row", test=number, samples_ns=samples, peak_memory_bytes=peak, peak_vram_bytes=taken
+            )
 
     def _measure(self, context: bare.BareContext, test: dict[str, Any], number: int) -> list[int]:
         prompt, answer, depth = test["n_prompt"], test["n_gen"], test["n_depth"]
         context.clear()
         if self._order["warm_up"]:
-            _tell(kind="progress", test=number, repeat=0)
+            self._tell(type="progress", test=number, repeat=0)
             context.run(context.random_batches(prompt), wait_for_each=False)
             context.run(context.random_steps(min(answer, 1)), wait_for_each=True)
         samples = []
         for repeat in range(self._order["repeats"]):
-            _tell(kind="progress", test=number, repeat=repeat + 1)
+            self._tell(type="progress", test=number, repeat=repeat + 1)
             context.clear()
             if depth:
                 self._fill(context, depth)
@@ -104,21 +111,16 @@ def _load(order: dict[str, Any]) -> llama.NativeModel:
     )
 
 
-def _tell(**event: Any) -> None:  # noqa: ANN401 - JSON
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
-
-
-def main() -> None:
-    """Read an order from standard input and carry it out; a known error is the last line."""
-    order = json.loads(sys.stdin.buffer.read())
+def carry_out(order: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Measure what the order asks for."""
     random.seed(1)
     if order["priority"] and hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):  # only root may be more important than others
             os.setpriority(os.PRIO_PROCESS, 0, NICENESS[order["priority"]])
-    try:
-        Bench(order).run()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Phi4LocalError as error:
-        _tell(kind="failed", error=str(error), hint=error.hint)
+    Bench(order, tell).run()
+    return {}
+
+
+def main() -> None:
+    """Carry out one order, and end with the parent."""
+    task.serve(carry_out)

@@ -66,11 +66,13 @@ def _show(found: FileCheck, run: RunCheck | None, findings: tuple[Finding, ...])
         render.table("Distance from the checkpoint", columns, types, right=columns[1:5])
     for note in found.notes:
         render.notice(f"note: {note}")
-    if run and run.skipped and found.against:
+    if run and run.not_run:
+        render.notice(f"note: it was not run: {run.not_run}")
+    elif run and run.skipped and found.against:
         render.notice(f"note: texts were not compared: {run.skipped}")
     if not findings:
         tensors = sum(one.tensors for one in found.types)
-        tokens = f", {run.special_tokens} special tokens" if run else ""
+        tokens = f", {run.special_tokens} special tokens" if run and run.special_tokens else ""
         texts = f", {run.texts} texts" if run and run.texts else ""
         render.notice(f"{found.path}: {tensors} tensors{tokens}{texts}: all as they should be")
 

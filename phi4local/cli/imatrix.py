@@ -43,7 +43,7 @@ def imatrix(
         chunk_tokens=chunk_tokens,
         most_chunks=chunks,
         threads=threads,
-        gpu_layers=gpu_layers or 0,
+        gpu_layers=gpu_layers,
         process_output=process_output,
     )
     with shown_progress() as show:

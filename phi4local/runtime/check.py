@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from phi4local.convert.check_file import FileCheck, Finding, check_file
 from phi4local.engine import Request
 from phi4local.engine.worker import EngineWorker
-from phi4local.errors import Phi4LocalError
+from phi4local.errors import NotEnoughMemoryError, Phi4LocalError
 from phi4local.gguf import validate
 from phi4local.prompts import TextSegment, TokenSegment
 from phi4local.runtime.facts import CONTROL, USER_DEFINED, file_facts
+from phi4local.runtime.settle import settle
 from phi4local.settings import LoadSettings, SamplingSettings
 
 if TYPE_CHECKING:
@@ -44,12 +45,14 @@ class RunCheck:
         special_tokens: how many were looked up.
         texts: how many texts were compared with the checkpoint's tokenizer.json.
         skipped: why texts were not compared; empty if they were.
+        not_run: why the model was not run at all; empty if it was.
     """
 
     findings: tuple[Finding, ...]
     special_tokens: int = 0
     texts: int = 0
     skipped: str = ""
+    not_run: str = ""
 
 
 def check_model(
@@ -76,9 +79,13 @@ def check_model(
 
 def _run(header: Header, against: Path | None) -> RunCheck:
     file = file_facts(header)
+    try:
+        settings = settle(header, LoadSettings(context_tokens=512)).settings
+    except NotEnoughMemoryError as error:
+        return RunCheck(findings=(), not_run=str(error))
     with EngineWorker() as worker:
         try:
-            worker.load(file.model_file(), LoadSettings(context_tokens=512))
+            worker.load(file.model_file(), settings)
             special = list(_special_tokens(worker, header))
             texts = _texts(worker, against)
             _answer(worker)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import subprocess
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi4local import catalog, gguf, hardware
-from phi4local.engine.worker.process import child_command, child_environment
-from phi4local.errors import EngineCrashedError, EngineError, FileFormatError, InvalidSettingError
+from phi4local import catalog, gguf
+from phi4local.engine.worker.task import messages_of
+from phi4local.errors import FileFormatError, InvalidSettingError
 from phi4local.files import refuse_existing
 from phi4local.runtime import resolve
 from phi4local.runtime.imatrix_child import Order
+from phi4local.runtime.settle import settle
+from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ class ImatrixOptions:
         chunk_tokens: each chunk begins with an empty cache; 16 to 32,768.
         most_chunks: no more than so many; all of the text without it.
         threads: of the CPU; one for each processor that this process may use without it.
-        gpu_layers: layers on the GPU.
+        gpu_layers: layers on the GPU; as many as fit without it.
         process_output: measure the output matrix too.
         save_seconds: how often the sums so far are kept, for a run that is interrupted.
     """
@@ -41,7 +42,7 @@ class ImatrixOptions:
     chunk_tokens: int = CHUNK_TOKENS
     most_chunks: int | None = None
     threads: int | None = None
-    gpu_layers: int = 0
+    gpu_layers: int | None = None
     process_output: bool = False
     save_seconds: float = 30.0
 
@@ -50,6 +51,17 @@ class ImatrixOptions:
             raise InvalidSettingError("chunk_tokens", f"is {self.chunk_tokens}; it must be 16 to 32,768")
         if self.most_chunks is not None and self.most_chunks < 1:
             raise InvalidSettingError("chunks", f"is {self.most_chunks}; it must be at least 1")
+
+    def measuring(self) -> dict[str, Any]:
+        """Return what the child process has to know of them."""
+        names = ("chunk_tokens", "most_chunks", "process_output", "save_seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def loading(self) -> LoadSettings:
+        """Return what the plan has to decide the rest of."""
+        return LoadSettings(
+            context_tokens=self.chunk_tokens, threads=self.threads, gpu_layers=self.gpu_layers
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,35 +109,30 @@ def make_imatrix(
         GGUFError: the model's file is damaged.
         FileFormatError: a text cannot be read.
         InvalidSettingError: too little text.
+        NotEnoughMemoryError: the plan says that the model won't fit.
         EngineError, EngineCrashedError: the library failed.
         FileWriteError: the output cannot be written.
     """
     options = options or ImatrixOptions()
-    gguf.validate(model)
+    settings = settle(gguf.validate(model), options.loading()).settings
     refuse_existing(output, overwrite=overwrite)
     unfinished = output.with_name(f".{output.name}.unfinished")
     with tempfile.TemporaryDirectory(prefix="phi4local-") as folder:
         text = Path(folder) / "text"
         text.write_bytes(_joined(texts))
-        order = _order(model, text, output, unfinished, options)
-        done = _run(replace(order, dataset=", ".join(path.name for path in texts)), progress)
+        places = {"model": model, "text": text, "output": output, "unfinished": unfinished}
+        order = Order(
+            **{name: str(path.absolute()) for name, path in places.items()},
+            identity=_identity(model, text, options),
+            threads=settings.threads or 1,
+            gpu_layers=settings.gpu_layers or 0,
+            dataset=", ".join(path.name for path in texts),
+            **options.measuring(),
+        )
+        done = _run(order, progress)
     unfinished.unlink(missing_ok=True)
-    return ImatrixSummary(output=output, entries=done["done"], chunks=done["chunks"], tokens=done["tokens"])
-
-
-def _order(model: Path, text: Path, output: Path, unfinished: Path, options: ImatrixOptions) -> Order:
-    return Order(
-        model=str(model.absolute()),
-        text=str(text),
-        output=str(output.absolute()),
-        unfinished=str(unfinished.absolute()),
-        identity=_identity(model, text, options),
-        chunk_tokens=options.chunk_tokens,
-        most_chunks=options.most_chunks or 0,
-        threads=options.threads or hardware.usable_cores(),
-        gpu_layers=options.gpu_layers,
-        process_output=options.process_output,
-        save_seconds=options.save_seconds,
+    return ImatrixSummary(
+        output=output, entries=done["entries"], chunks=done["chunks"], tokens=done["tokens"]
     )
 
 
@@ -159,38 +166,14 @@ def _identity(model: Path, text: Path, options: ImatrixOptions) -> str:
 
 
 def _run(order: Order, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """Run the child, hand its progress on, and return its last line."""
-    last: dict[str, Any] = {}
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            child_command("phi4local.runtime.imatrix_child"),
-            env=child_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-        ) as child,
-    ):
-        try:
-            if child.stdin is None or child.stdout is None:
-                raise EngineError("the child was started without pipes")
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(json.dumps(asdict(order)).encode())
-                child.stdin.close()
-            for line in child.stdout:
-                last = json.loads(line)
-                if "chunk" in last:
-                    progress(last["chunk"], last["of"])
-            code = child.wait()
-        finally:
-            child.kill()
-        said.seek(0)
-        words = said.read().decode("utf-8", "replace").strip().splitlines() or [""]
-    if "error" in last:
-        raise EngineError(last["error"], hint=last["hint"])
-    if code or "done" not in last:
-        raise EngineCrashedError(f"that read the text ended with code {code}", words[-1][:300])
-    return last
+    """Let a child process carry out the order, hand its progress on, and return what it made."""
+    made: dict[str, Any] = {}
+    child = "phi4local.runtime.imatrix_child"
+    with closing(messages_of(child, asdict(order), doing="reads the text")) as messages:
+        for made in messages:
+            if made["type"] == "chunk":
+                progress(made["chunk"], made["of"])
+    return made
 
 
 def model_file(name: str) -> Path:

@@ -6,8 +6,6 @@ chunk counts. Source: tools/imatrix/imatrix.cpp of llama.cpp 0c1e57098.
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from phi4local import gguf
 from phi4local.convert.imatrix_file import Sums, write_imatrix
 from phi4local.convert.metadata import MetadataEntry
+from phi4local.engine.worker import task
 from phi4local.errors import EngineError, InvalidSettingError, Phi4LocalError
 from phi4local.native.activations import ActivationReader
 from phi4local.native.context import ContextShape, NativeContext, Piece
@@ -26,7 +25,7 @@ from phi4local.offload import Placement
 from phi4local.runtime.facts import file_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,12 +52,12 @@ class Order:
     unfinished: str
     identity: str
     chunk_tokens: int
-    most_chunks: int
+    most_chunks: int | None
     threads: int
     gpu_layers: int
     process_output: bool
     save_seconds: float
-    dataset: str = ""
+    dataset: str
 
 
 class Collector:
@@ -107,15 +106,11 @@ class Collector:
 
 
 def main() -> None:
-    """Read an order, write one line of JSON for each chunk, and the file."""
-    order = Order(**json.loads(sys.stdin.buffer.read()))
-    try:
-        _run(order)
-    except Phi4LocalError as error:
-        _tell(error=str(error), hint=error.hint)
+    """Carry out one order, and end with the parent."""
+    task.serve(lambda order, tell: _run(Order(**order), tell))
 
 
-def _run(order: Order) -> None:
+def _run(order: Order, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     header = gguf.validate(Path(order.model))
     file = file_facts(header)
     model = NativeModel(
@@ -146,12 +141,12 @@ def _run(order: Order) -> None:
         sums.chunks += 1
         if chunk == 0:
             collector.check(size)
-        _tell(chunk=chunk + 1, of=total)
+        tell({"type": "chunk", "chunk": chunk + 1, "of": total})
         if time.monotonic() - saved > order.save_seconds:
             _write(Path(order.unfinished), sums, order, (MetadataEntry(UNFINISHED, "str", order.identity),))
             saved = time.monotonic()
     _write(Path(order.output), sums, order)
-    _tell(done=len(sums.squares), chunks=sums.chunks, tokens=sums.chunks * size)
+    return {"entries": len(sums.squares), "chunks": sums.chunks, "tokens": sums.chunks * size}
 
 
 def _evaluate(context: NativeContext, reader: ActivationReader, ids: Sequence[int]) -> None:
@@ -201,8 +196,3 @@ def _resumed(path: Path, identity: str) -> Sums:
 
 def _write(path: Path, sums: Sums, order: Order, more: tuple[MetadataEntry, ...] = ()) -> None:
     write_imatrix(path, sums, dataset=order.dataset, chunk_tokens=order.chunk_tokens, more=more)
-
-
-def _tell(**facts: object) -> None:
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()

@@ -129,7 +129,7 @@ def test_the_command(run_cli, model, tmp_path):
 
 def test_no_text_is_too_little(model, tmp_path):
     (tmp_path / "short.txt").write_text("A short text.")
-    with pytest.raises(errors.EngineError, match="tokens; at least 1,024 are needed"):
+    with pytest.raises(errors.InvalidSettingError, match="tokens; at least 1,024 are needed"):
         make_imatrix(model, [tmp_path / "short.txt"], tmp_path / "a.gguf")
     with pytest.raises(errors.FileFormatError, match="no such file"):
         make_imatrix(model, [tmp_path / "none.txt"], tmp_path / "a.gguf")

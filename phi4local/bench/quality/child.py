@@ -6,13 +6,10 @@ A crash of the library ends this process only, and its peak memory is this model
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-import threading
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +20,8 @@ from phi4local.bench.quality.chunks import Chunks
 from phi4local.bench.quality.reader import Reader
 from phi4local.bench.quality.scores import Compared, Scorer
 from phi4local.bench.quality.text import read_text
-from phi4local.engine.worker import protocol
-from phi4local.engine.worker.process import prepare_child, take_standard_output
-from phi4local.errors import InvalidSettingError, Phi4LocalError
+from phi4local.engine.worker import protocol, task
+from phi4local.errors import InvalidSettingError
 from phi4local.settings import LoadSettings
 
 if TYPE_CHECKING:
@@ -63,26 +59,7 @@ class Order:
 
 def main() -> None:
     """Carry out one order, and end with the parent."""
-    prepare_child()
-    commands, replies = sys.stdin.buffer, take_standard_output()
-
-    def tell(message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # the parent is gone; the other thread ends us
-            protocol.write_message(replies, message)
-
-    order = protocol.read_message(commands)
-    threading.Thread(target=_end_with_parent, args=(commands,), daemon=True).start()
-    if order is None:
-        return
-    try:
-        tell({"type": "done", **carry_out(Order(**order), tell)})
-    except Phi4LocalError as error:
-        tell({"type": "failed", "error": protocol.error_to_json(error)})
-
-
-def _end_with_parent(commands: IO[bytes]) -> None:
-    commands.read()
-    os._exit(1)
+    task.serve(lambda order, tell: carry_out(Order(**order), tell))
 
 
 def carry_out(order: Order, tell: Tell) -> dict[str, Any]:

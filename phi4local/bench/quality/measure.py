@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from phi4local.bench.quality.figures import Divergence, Estimate
 from phi4local.bench.quality.report import QualityRow
 from phi4local.bench.quality.text import read_text
 from phi4local.engine.worker import protocol
-from phi4local.engine.worker.pipes import PipedProcess
-from phi4local.errors import EngineCrashedError, InvalidSettingError
+from phi4local.engine.worker.task import messages_of
+from phi4local.errors import EngineError, InvalidSettingError
 from phi4local.store.home import make_work_folder
 from phi4local.store.locks import locked
 
@@ -187,20 +188,12 @@ def _read(subject: Subject, order: dict[str, Any], tell: Callable[[dict[str, Any
         EngineCrashedError: it died.
         Phi4LocalError: what it failed with.
     """
-    process = PipedProcess("phi4local.bench.quality.child")
-    try:
-        process.send(protocol.encode(order))
-        while (message := protocol.read_message(process.replies)) is not None:
-            if message["type"] == "failed":
-                raise protocol.error_from_json(message["error"])
+    with closing(messages_of("phi4local.bench.quality.child", order, doing="reads the text")) as messages:
+        for message in messages:
             if message["type"] == "done":
                 return _row(subject, order, message)
             tell(message)
-        code = process.popen.wait()
-        raise EngineCrashedError(f"that reads the text ended with code {code}", process.last_line())
-    finally:
-        process.popen.kill()
-        process.clean_up()
+    raise EngineError("reading the text ended without a result")
 
 
 def _row(subject: Subject, order: dict[str, Any], message: dict[str, Any]) -> QualityRow:
