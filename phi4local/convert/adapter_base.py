@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from phi4local.convert.architectures.phi3 import GGUF_NAME, Phi3
+from phi4local.convert.architectures.tensors import Widths, fused_modules
 from phi4local.convert.checkpoint import open_checkpoint
 from phi4local.errors import AdapterError
 from phi4local.gguf import read_header
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from phi4local.gguf import Header
 
+_TENSORS = {"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up"}
 _LAYER = re.compile(r"model\.layers\.(0|[1-9]\d{0,3})\.(.+)")
 
 
@@ -44,17 +46,13 @@ class AdapterBase:
 
     Attributes:
         layers: transformer blocks.
-        width: elements of the residual stream.
-        keys: elements of all keys of one token.
-        feed_forward: width inside the feed-forward part.
+        widths: what the matrices of a layer are made of.
         vocabulary_tokens: rows of the embedding.
         tied: the embedding is the output matrix too.
     """
 
     layers: int
-    width: int
-    keys: int
-    feed_forward: int
+    widths: Widths
     vocabulary_tokens: int
     tied: bool
 
@@ -74,29 +72,25 @@ class AdapterBase:
         if found is None or int(found[1]) >= self.layers:
             return None
         part = self._parts().get(found[2])
-        return part and Place(f"blk.{int(found[1])}.{part.tensor}.weight", *self._numbers(part))
+        return part and replace(part, tensor=f"blk.{int(found[1])}.{part.tensor}.weight")
 
     def _whole(self, tensor: str, rows: int) -> Place:
-        return Place(tensor, 0, rows, self.width, rows)
-
-    @staticmethod
-    def _numbers(part: Place) -> tuple[int, int, int, int]:
-        return part.first_row, part.rows, part.columns, part.all_rows
+        return Place(tensor, 0, rows, self.widths.embedding, rows)
 
     def _parts(self) -> dict[str, Place]:
-        width, keys, inner = self.width, self.keys, self.feed_forward
-        attention, gated = width + 2 * keys, 2 * inner
-        return {
-            "self_attn.qkv_proj": Place("attn_qkv", 0, attention, width, attention),
-            "self_attn.q_proj": Place("attn_qkv", 0, width, width, attention),
-            "self_attn.k_proj": Place("attn_qkv", width, keys, width, attention),
-            "self_attn.v_proj": Place("attn_qkv", width + keys, keys, width, attention),
+        """Return the places of a layer's modules, with the last part of the tensor's name."""
+        width, inner = self.widths.embedding, self.widths.feed_forward
+        found = {
             "self_attn.o_proj": Place("attn_output", 0, width, width, width),
-            "mlp.gate_up_proj": Place("ffn_up", 0, gated, width, gated),
-            "mlp.gate_proj": Place("ffn_up", 0, inner, width, gated),
-            "mlp.up_proj": Place("ffn_up", inner, inner, width, gated),
             "mlp.down_proj": Place("ffn_down", 0, width, inner, width),
         }
+        for fused, parts in fused_modules(self.widths).items():
+            tensor, everything, first = _TENSORS[fused], sum(parts.values()), 0
+            found[fused] = Place(tensor, 0, everything, width, everything)
+            for module, rows in parts.items():
+                found[module] = Place(tensor, first, rows, width, everything)
+                first += rows
+        return found
 
 
 def base_of_header(header: Header) -> AdapterBase:
@@ -117,9 +111,9 @@ def base_of_header(header: Header) -> AdapterBase:
         raise AdapterError(header.path, "is no Phi-4 model", hint="name the model that the adapter is for")
     return AdapterBase(
         layers=number("block_count"),
-        width=width,
-        keys=width // heads * number("attention.head_count_kv", heads),
-        feed_forward=number("feed_forward_length"),
+        widths=Widths(
+            width, width // heads * number("attention.head_count_kv", heads), number("feed_forward_length")
+        ),
         vocabulary_tokens=embedding[1],
         tied="output.weight" not in shapes,
     )
@@ -138,9 +132,7 @@ def base_of(path: Path) -> AdapterBase:
     model = Phi3.from_config(checkpoint.config, path / "config.json", checkpoint.tensors)
     return AdapterBase(
         layers=model.layers,
-        width=model.embedding_length,
-        keys=model.embedding_length // model.heads * model.kv_heads,
-        feed_forward=model.feed_forward_length,
+        widths=model.widths,
         vocabulary_tokens=model.vocabulary_tokens,
         tied=model.tied_embeddings,
     )

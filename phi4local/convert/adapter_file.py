@@ -11,16 +11,18 @@ tuners/lora/layer.py.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from phi4local import files
-from phi4local.convert.adapters import WEIGHTS, LowRank, read_adapter
+from phi4local.convert.adapters import LowRank, read_adapter
 from phi4local.convert.architectures.phi3 import GGUF_NAME
 from phi4local.convert.metadata import MetadataEntry, model_name
 from phi4local.convert.quantizer import widen
+from phi4local.convert.rows import SourceReader
 from phi4local.convert.strict_json import shown
 from phi4local.convert.writer import header, padded
 from phi4local.errors import AdapterError, InvalidSettingError
@@ -77,6 +79,7 @@ def convert_adapter(
     Raises:
         AdapterError: no adapter, a damaged one, one for another model, or one that a GGUF file cannot hold:
             DoRA and `modules_to_save` have to be merged.
+        CheckpointError: its weights cannot be read.
         FileWriteError: the file cannot be written.
         InvalidSettingError: an unknown type.
     """
@@ -89,10 +92,10 @@ def convert_adapter(
     table = [(name, shape, type_name, size) for (name, shape), size in zip(shapes, sizes, strict=True)]
     beginning = header(_metadata(folder), table)
     total = len(beginning) + sum(map(padded, sizes))
-    with files.new_file(output, overwrite=overwrite, size_bytes=total) as file:
+    with SourceReader() as reader, files.new_file(output, overwrite=overwrite, size_bytes=total) as file:
         file.write(beginning)
         for pair in pairs:
-            for matrix in pair.matrices():
+            for matrix in pair.matrices(reader):
                 stored = _stored(matrix, type_name, pair, folder)
                 file.write(stored)
                 file.write(bytes(padded(len(stored)) - len(stored)))
@@ -128,9 +131,9 @@ class _Pair:
             return ("a", (place.all_rows, self.rank)), ("b", (place.columns, self.rank))
         return ("a", (self.rank, place.columns)), ("b", (place.all_rows, self.rank))
 
-    def matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def matrices(self, reader: SourceReader) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return A and B, with the scales in B."""
-        halves = [(_numbers(low, low.a), _numbers(low, low.b)) for _, low in self.modules]
+        halves = [(_numbers(low, low.a, reader), _numbers(low, low.b, reader)) for _, low in self.modules]
         if self.looked_up:
             (a, b), low = halves[0], self.modules[0][1]
             return np.ascontiguousarray(a.T), _scaled(b, low)
@@ -196,19 +199,11 @@ def _metadata(folder: Path) -> tuple[MetadataEntry, ...]:
     )
 
 
-def _numbers(low: LowRank, tensor: SourceTensor) -> NDArray[np.float32]:
-    folder = tensor.shard.parent
-    try:
-        with tensor.shard.open("rb") as file:
-            file.seek(tensor.offset)
-            raw = np.frombuffer(file.read(tensor.size_bytes), np.uint8)
-    except OSError as error:
-        raise AdapterError(folder, f"cannot be read: {error.strerror or error}") from error
-    if len(raw) != tensor.size_bytes:
-        raise AdapterError(folder, f"{WEIGHTS} was cut off while it was read")
-    values = widen(raw, tensor.dtype).reshape(tensor.shape)
+def _numbers(low: LowRank, tensor: SourceTensor, reader: SourceReader) -> NDArray[np.float32]:
+    rows = math.prod(tensor.shape[:-1])
+    values = widen(reader.read(tensor, first=0, count=rows), tensor.dtype).reshape(tensor.shape)
     if not np.isfinite(values).all():
-        raise AdapterError(folder, f"module `{shown(low.module)}` holds NaN or infinity")
+        raise AdapterError(tensor.shard.parent, f"module `{shown(low.module)}` holds NaN or infinity")
     return values
 
 

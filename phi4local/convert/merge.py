@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi4local.convert.adapters import read_adapter
+from phi4local.convert.architectures.tensors import fused_modules
 from phi4local.convert.metadata import MetadataEntry, printable
 from phi4local.convert.sources import MergedTensor, RowUpdate
 from phi4local.convert.strict_json import shown
@@ -183,14 +184,7 @@ def _places(module: str, architecture: Phi3) -> Iterator[_Place]:
     Example: for Phi-4's `….k_proj`: `….qkv_proj` with 7,680 rows from 0, `….q_proj` with 5,120 from 0,
     `….k_proj` with 1,280 from 5,120 and `….v_proj` with 1,280 from 6,400.
     """
-    width = architecture.embedding_length
-    keys = width // architecture.heads * architecture.kv_heads
-    inner = architecture.feed_forward_length
-    families = {
-        "self_attn.qkv_proj": {"self_attn.q_proj": width, "self_attn.k_proj": keys, "self_attn.v_proj": keys},
-        "mlp.gate_up_proj": {"mlp.gate_proj": inner, "mlp.up_proj": inner},
-    }
-    for fused, parts in families.items():
+    for fused, parts in fused_modules(architecture.widths).items():
         ending = next((name for name in (fused, *parts) if module.endswith(f".{name}")), None)
         if ending is None:
             continue

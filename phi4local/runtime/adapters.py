@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from phi4local import catalog
 from phi4local.convert.adapter_base import AdapterBase, base_of, base_of_header
 from phi4local.convert.adapters import CONFIG, WEIGHTS
+from phi4local.convert.architectures.tensors import Widths
 from phi4local.errors import AdapterError, Phi4LocalError
 from phi4local.runtime import resolve
 from phi4local.store import blobs, home
@@ -103,9 +104,11 @@ def _of_member(member: catalog.Manifest) -> AdapterBase:
     numbers = member.architecture
     return AdapterBase(
         layers=numbers.layers,
-        width=numbers.embedding_length,
-        keys=numbers.embedding_length // numbers.heads * numbers.kv_heads,
-        feed_forward=numbers.feed_forward_length,
+        widths=Widths(
+            numbers.embedding_length,
+            numbers.embedding_length // numbers.heads * numbers.kv_heads,
+            numbers.feed_forward_length,
+        ),
         vocabulary_tokens=member.vocabulary_tokens,
         tied=numbers.tied_embeddings,
     )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from phi4local.engine.worker.task import messages_of
 from phi4local.errors import FileFormatError, InvalidSettingError
 from phi4local.files import refuse_existing
 from phi4local.runtime import resolve
-from phi4local.runtime.imatrix_child import Order
 from phi4local.runtime.settle import settle
 from phi4local.settings import LoadSettings
 
@@ -121,19 +120,23 @@ def make_imatrix(
         text = Path(folder) / "text"
         text.write_bytes(_joined(texts))
         places = {"model": model, "text": text, "output": output, "unfinished": unfinished}
-        order = Order(
-            **{name: str(path.absolute()) for name, path in places.items()},
-            identity=_identity(model, text, options),
-            threads=settings.threads or 1,
-            gpu_layers=settings.gpu_layers or 0,
-            dataset=", ".join(path.name for path in texts),
-            **options.measuring(),
-        )
-        done = _run(order, progress)
+        dataset = ", ".join(path.name for path in texts)
+        done = _run(_order(places, options, settings) | {"dataset": dataset}, progress)
     unfinished.unlink(missing_ok=True)
     return ImatrixSummary(
         output=output, entries=done["entries"], chunks=done["chunks"], tokens=done["tokens"]
     )
+
+
+def _order(places: dict[str, Path], options: ImatrixOptions, settings: LoadSettings) -> dict[str, Any]:
+    """Return what the child process is asked for: the fields of its `Order`, but for the name of the text."""
+    return {
+        **{name: str(path.absolute()) for name, path in places.items()},
+        **options.measuring(),
+        "identity": _identity(places["model"], places["text"], options),
+        "threads": settings.threads or 1,
+        "gpu_layers": settings.gpu_layers or 0,
+    }
 
 
 def _joined(texts: Sequence[Path]) -> bytes:
@@ -165,11 +168,11 @@ def _identity(model: Path, text: Path, options: ImatrixOptions) -> str:
     return hashlib.sha256(json.dumps(facts).encode() + hashlib.sha256(text.read_bytes()).digest()).hexdigest()
 
 
-def _run(order: Order, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def _run(order: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Let a child process carry out the order, hand its progress on, and return what it made."""
     made: dict[str, Any] = {}
     child = "phi4local.runtime.imatrix_child"
-    with closing(messages_of(child, asdict(order), doing="reads the text")) as messages:
+    with closing(messages_of(child, order, doing="reads the text")) as messages:
         for made in messages:
             if made["type"] == "chunk":
                 progress(made["chunk"], made["of"])

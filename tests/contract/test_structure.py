@@ -9,9 +9,7 @@ import jsonschema
 import pytest
 
 import phi4local
-from phi4local.engine.structure.constraint import Constraint
 from phi4local.errors import InvalidSettingError
-from phi4local.native.llama import NativeModel
 from phi4local.settings import SamplingSettings
 from tests.structures import SCHEMAS
 
@@ -135,26 +133,6 @@ def test_control_tokens_never_stand_in_a_structure(model):
     for answer in answers(model, {"regex": "[^a]{20}"}):
         assert "<|" not in answer.text or answer.token_ids
         assert all(token < 8097 for token in answer.token_ids)
-
-
-def test_a_draft_is_looked_at_without_being_taken(checkpoint, tmp_path):
-    from phi4local.convert import convert_checkpoint
-
-    convert_checkpoint(checkpoint, tmp_path / "nano.gguf", "Q8_0")
-    native = NativeModel(tmp_path / "nano.gguf")
-    try:
-        constraint = Constraint(native, SamplingSettings(regex="[0-9]+ apples"))
-        good, bad = native.tokenize("12 apples", special=False), native.tokenize("12 pears", special=False)
-        assert constraint.would_accept(good) == len(good)
-        assert constraint.would_accept(bad) < len(bad)
-        for token in good:
-            constraint.accept(token)
-        assert constraint.done
-        constraint.rollback(len(good))
-        assert not constraint.done
-        assert constraint.would_accept(good) == len(good)
-    finally:
-        native.close()
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,12 @@ class Phi3:
             layout=Layout.of(tensors),
         )
 
+    @property
+    def widths(self) -> Widths:
+        """Return the lengths that the matrices of a layer are made of."""
+        keys = self.kv_heads * (self.embedding_length // self.heads)
+        return Widths(self.embedding_length, keys, self.feed_forward_length)
+
     def metadata(self) -> tuple[MetadataEntry, ...]:
         """Return the `phi3.*` keys.
 
@@ -159,8 +165,7 @@ class Phi3:
             ]
         embedding = (Part("model.embed_tokens.weight", vocabulary[0]),)
         outer.append(ExpectedTensor("token_embd.weight", vocabulary, embedding))
-        widths = Widths(width, self.kv_heads * (width // self.heads), self.feed_forward_length)
-        return (*outer, *layer_tensors(self.layout, widths, self.layers))
+        return (*outer, *layer_tensors(self.layout, self.widths, self.layers))
 
 
 def _rope_factors(which: str, factors: tuple[float, ...]) -> ExpectedTensor:

@@ -95,6 +95,18 @@ class Widths:
     feed_forward: int
 
 
+def fused_modules(widths: Widths) -> dict[str, dict[str, int]]:
+    """Return the joint matrices of a layer with the modules that are their rows in Llama's layout, in order.
+
+    Example: Phi-4 → `self_attn.qkv_proj` of 5,120, 1,280 and 1,280 rows, `mlp.gate_up_proj` of twice 17,920.
+    """
+    width, keys, inner = widths.embedding, widths.keys, widths.feed_forward
+    return {
+        "self_attn.qkv_proj": {"self_attn.q_proj": width, "self_attn.k_proj": keys, "self_attn.v_proj": keys},
+        "mlp.gate_up_proj": {"mlp.gate_proj": inner, "mlp.up_proj": inner},
+    }
+
+
 FUSED = Layout()
 """Phi3ForCausalLM's own."""
 

@@ -77,15 +77,6 @@ class Constraint:
         if not self._matcher.consume_token(token):
             raise self._failure()
 
-    def would_accept(self, tokens: list[int]) -> int:
-        """Return how many of some tokens could come next, one after the other; nothing changes."""
-        return int(self._matcher.validate_tokens(tokens))
-
-    def rollback(self, tokens: int) -> None:
-        """Take the newest tokens back."""
-        if not self._matcher.rollback(tokens):
-            raise self._failure()
-
     def _failure(self) -> EngineError:
         return EngineError(
             f"the answer cannot go on with this {self._kind}: {_first_line(self._matcher.get_error())}",
