@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import build_peers, pairs
 from benchmarks.gpu_memory import CONTEXT_TOKENS, buffers, memory
 from benchmarks.peers import Peer
-from benchmarks.random_model import SIZES
-from benchmarks.random_stream import random_checkpoint
+from benchmarks.random_model import SIZES, streamed_checkpoint
 from benchmarks.streams import Ours, model_file
 from phi4local import gguf, hardware, planning
 from phi4local.convert import convert_to_several
@@ -85,7 +84,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
     outputs["Q4_K_M"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / f"random-{options.size}"
-        with random_checkpoint(named, SIZES[options.size]) as checkpoint:
+        with streamed_checkpoint(named, SIZES[options.size]) as checkpoint:
             made = convert_to_several(checkpoint, outputs, overwrite=True)
     return {
         "peak_memory_bytes": hardware.peak_memory_bytes(),

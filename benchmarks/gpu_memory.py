@@ -30,10 +30,8 @@ SETTINGS = [
 ]
 
 
-def buffers(path: Path) -> dict[str, Any]:
-    """Compare what llama.cpp reports about its buffers with the plan's arithmetic."""
-    shape = planning.model_shape(gguf.read_header(path))
-    machine = hardware.this_machine()
+def report_of(path: Path, gpu_layers: int = 0) -> dict[str, Any]:
+    """Return what llama.cpp reports about the buffers of a file, MiB by name, for all `SETTINGS`."""
     asked = [
         {
             "n_ctx": cells.context_tokens,
@@ -45,14 +43,19 @@ def buffers(path: Path) -> dict[str, Any]:
         }
         for cells in SETTINGS
     ]
+    command = [sys.executable, str(REPORTER), str(path), json.dumps(asked), str(gpu_layers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def buffers(path: Path) -> dict[str, Any]:
+    """Compare what llama.cpp reports about its buffers with the plan's arithmetic."""
+    shape = planning.model_shape(gguf.read_header(path))
+    machine = hardware.this_machine()
     rows: list[dict[str, Any]] = []
     for gpu_layers in (shape.layers + 1, shape.layers // 2, 0):
-        command = [sys.executable, str(REPORTER), str(path), json.dumps(asked), str(gpu_layers)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            rows.append({"gpu_layers": gpu_layers, "failed": done.stderr[-300:]})
-            continue
-        reported = json.loads(done.stdout)
+        reported = report_of(path, gpu_layers)
         for cells, sizes in zip(SETTINGS, reported["contexts"], strict=True):
             planned = place(shape, LayerBytes.of(shape), (cells,), machine, gpu_layers)
             rows.append(_compare(gpu_layers, cells, planned, reported["weights"] | sizes))

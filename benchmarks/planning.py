@@ -14,16 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.gpu_memory import MIB, SETTINGS, report_of
 from benchmarks.random_model import cached_gguf
 from benchmarks.streams import Ours
 from phi4local import __version__, gguf, hardware, planning
 from phi4local.hardware import bandwidth
-from phi4local.planning.buffers import Cells, compute_bytes, kv_bytes, output_bytes
+from phi4local.planning.buffers import compute_bytes, kv_bytes, output_bytes
 from phi4local.planning.layers import rearranged_bytes
 from phi4local.runtime.facts import file_facts
 from phi4local.settings import LoadSettings
@@ -31,38 +30,15 @@ from phi4local.settings import LoadSettings
 if TYPE_CHECKING:
     from phi4local.planning import ModelShape
 
-REPORTER = Path(__file__).parents[1] / "tests" / "llama_memory.py"
-GGML_TYPES = {"f16": 1, "q8_0": 8}
 MODELS = (("1.3b", "Q4_K_M"), ("1.3b", "Q8_0"), ("0.6b", "Q6_K"), ("0.6b", "Q4_K_M"))
 """Size and quantization; the first one is what the constants were taken from."""
 CONTEXT_TOKENS, PROMPT_TOKENS, ANSWER_TOKENS, ROUNDS = 1024, 256, 64, 5
-MIB = 2**20
-
-SETTINGS = [
-    Cells(context_tokens=tokens, sequences=9, batch_tokens=batch, kv_type=kind, flash_attention=fused)
-    for tokens in (2048, 8192)
-    for kind, fused in (("f16", True), ("q8_0", True), ("f16", False))
-    for batch in (128, 512)
-]
 
 
 def check_buffers(path: Path, model: ModelShape) -> list[dict[str, Any]]:
     """Return predicted and reported MiB of each buffer, for each setting."""
-    asked = [
-        {
-            "n_ctx": cells.context_tokens,
-            "kv": GGML_TYPES[cells.kv_type],
-            "fa": int(cells.flash_attention),
-            "batch": cells.batch_tokens,
-            "sequences": cells.sequences,
-            "unified": True,
-        }
-        for cells in SETTINGS
-    ]
-    command = [sys.executable, str(REPORTER), str(path), json.dumps(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = []
-    for cells, theirs in zip(SETTINGS, json.loads(done.stdout)["contexts"], strict=True):
+    for cells, theirs in zip(SETTINGS, report_of(path)["contexts"], strict=True):
         ours = {"KV CPU": kv_bytes(model, cells), "compute CPU": compute_bytes(model, cells)}
         ours["output CPU"] = output_bytes(model, cells)
         rows.append(

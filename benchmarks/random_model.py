@@ -12,6 +12,7 @@ The vocabulary is made up: bytes, pairs of bytes, triples; then Phi-4's 96 speci
 from __future__ import annotations
 
 import argparse
+import bisect
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phi4local.convert import StreamedCheckpoint
 from phi4local.native.build import cache_folder
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ SIZES = {
     "14b": Shape(width=5120, feed_forward=17920, layers=40, heads=40, kv_heads=10),
 }
 """Shapes by name, the last one that of Phi-4: 0.63, 1.28 and 14.66 billion weights."""
+PIECE_BYTES = 2**26
 POOL_VALUES = (1 << 24) - 3
 """Odd, so that all rows begin at different places: equal rows of the output matrix would be exact ties."""
 
@@ -105,35 +108,82 @@ def cached_gguf(size: str, quantization: str = "Q4_K_M", *, keep_checkpoint: boo
     return path
 
 
-def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0, sparse: bool = False) -> int:
+class RandomShard:
+    """A safetensors file of bfloat16 weights that is made while it is read, range by range.
+
+    Matrices have a standard deviation of 0.02, norms are about 1. Bytes depend on their place alone.
+
+    Args:
+        shape: of the model.
+
+    Example: `RandomShard(Shape()).size_bytes` is 1.26e9.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        header: dict[str, Any] = {}
+        self.places: list[tuple[int, int]] = []
+        """Begin and length of each tensor."""
+        self._vectors: set[int] = set()
+        offset = 0
+        for name, dimensions in shape.tensors().items():
+            size = 2 * int(np.prod(dimensions))
+            header[name] = {
+                "dtype": "BF16",
+                "shape": list(dimensions),
+                "data_offsets": [offset, offset + size],
+            }
+            self.places.append((offset, size))
+            if len(dimensions) == 1:
+                self._vectors.add(offset)
+            offset += size
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        self.head = struct.pack("<Q", len(text)) + text
+        self.size_bytes = len(self.head) + offset
+        # Drawing fourteen billion numbers takes minutes; pieces of one pool are as good for measuring speed.
+        pool = np.random.default_rng(0).standard_normal(POOL_VALUES, dtype=np.float32)
+        self._matrices = _bfloat16(pool * np.float32(0.02))
+        self._norms = _bfloat16(1 + np.float32(0.1) * pool)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset` on; behind the header, of one tensor only."""
+        if offset < len(self.head):
+            return self.head[offset : offset + count]
+        first = (offset - len(self.head)) // 2
+        begin, _ = self.places[bisect.bisect_right(self.places, (2 * first, self.size_bytes)) - 1]
+        pool = self._norms if begin in self._vectors else self._matrices
+        pieces, start, wanted = [], first % POOL_VALUES, count // 2
+        while wanted:
+            piece = pool[start : start + wanted]
+            pieces.append(piece)
+            start, wanted = 0, wanted - len(piece)
+        return np.concatenate(pieces).tobytes()
+
+    def finish(self) -> None:
+        """Do nothing: whatever was read is right."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def streamed_checkpoint(folder: Path, shape: Shape) -> StreamedCheckpoint:
+    """Write the small files of a checkpoint into `folder`; its weights are never on a disk."""
+    write_small_files(folder, shape)
+    return StreamedCheckpoint(folder, {"model.safetensors": RandomShard(shape)})
+
+
+def write_checkpoint(folder: Path, shape: Shape, *, sparse: bool = False) -> int:
     """Write a checkpoint below `folder` and return its number of weights; `sparse` leaves a hole for them."""
     write_small_files(folder, shape)
-    shapes = shape.tensors()
-    header: dict[str, Any] = {}
-    offset = 0
-    for name, dimensions in shapes.items():
-        size = 2 * int(np.prod(dimensions))
-        header[name] = {"dtype": "BF16", "shape": list(dimensions), "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    choose = np.random.default_rng(seed)
-    # Drawing fourteen billion numbers takes minutes; pieces of one pool are as good for measuring speed.
-    pool = choose.standard_normal(POOL_VALUES, dtype=np.float32)
-    matrices, vectors = _bfloat16(pool * np.float32(0.02)), _bfloat16(1 + np.float32(0.1) * pool)
+    shard = RandomShard(shape)
     with (folder / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
+        file.write(shard.head)
         if sparse:
-            file.truncate(8 + len(text) + offset)
-            return offset // 2
-        for dimensions in shapes.values():
-            source = matrices if len(dimensions) > 1 else vectors
-            start, wanted = int(choose.integers(POOL_VALUES)), int(np.prod(dimensions))
-            while wanted:
-                piece = source[start : start + wanted]
-                piece.tofile(file)
-                start, wanted = 0, wanted - len(piece)
-    return offset // 2
+            file.truncate(shard.size_bytes)
+        for begin, size in () if sparse else shard.places:
+            for done in range(0, size, PIECE_BYTES):
+                file.write(shard.read(len(shard.head) + begin + done, min(PIECE_BYTES, size - done)))
+    return (shard.size_bytes - len(shard.head)) // 2
 
 
 def write_small_files(folder: Path, shape: Shape) -> None:

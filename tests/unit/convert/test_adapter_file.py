@@ -6,7 +6,6 @@ tests/golden/make_merged.py made the adapters, and the logits with peft, transfo
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +22,10 @@ from phi4local.convert.adapter_file import convert_adapter
 from phi4local.native.adapter import NativeAdapter, set_adapters
 from phi4local.native.context import ContextShape, NativeContext
 from phi4local.native.llama import NativeModel
+from tests.peft_folders import ADAPTERS, copied, fill, rename, resize, zero
 from tests.random_checkpoint import Size, write_json, write_random_checkpoint
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-ADAPTERS = GOLDEN / "adapters"
 BASE = Size(hidden=32, feed_forward=48, layers=1)  # as in make_merged.py
 TOKENS = [5, 70, 256, 9, 33, 120, 7, 288]
 FITTING = ("lora", "rslora", "patterns", "split", "outer")
@@ -137,37 +136,9 @@ def adapter(tmp_path):
     """`adapter("lora", r=3)`: a copy with another config; `tensors=` changes its tensors by name."""
 
     def make(name, tensors=None, **values):
-        folder = Path(shutil.copytree(ADAPTERS / name, tmp_path / "adapter"))
-        if values:
-            settings = json.loads((folder / "adapter_config.json").read_text())
-            write_json(folder / "adapter_config.json", settings | values)
-        if tensors:
-            found = load_file(folder / "adapter_model.safetensors")
-            tensors(found)
-            save_file(found, folder / "adapter_model.safetensors")
-        return folder
+        return copied(name, tmp_path, tensors, **values)
 
     return make
-
-
-def rename(old, new):
-    def change(found):
-        for name in [name for name in found if old in name]:
-            found[name.replace(old, new)] = found.pop(name)
-
-    return change
-
-
-def resize(name, *shape):
-    return lambda found: found.update({name: np.ones(shape, np.float32)})
-
-
-def zero(ending):
-    return lambda found: found.update({n: np.zeros_like(v) for n, v in found.items() if n.endswith(ending)})
-
-
-def fill(name, value):
-    return lambda found: found[name].fill(value)
 
 
 BAD = {

@@ -5,7 +5,6 @@ tests/golden/make_merged.py made the adapters and the expected numbers with peft
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +12,16 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from phi4local import errors
 from phi4local.convert import AdapterUse, convert_checkpoint, plan_conversion, rows
 from phi4local.engine.model import LoadedModel, ModelFile
 from phi4local.settings import LoadSettings
+from tests.peft_folders import ADAPTERS, copied, fill, rename, resize, zero
 from tests.random_checkpoint import Size, config, write_json, write_random_checkpoint, write_weights
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-ADAPTERS = GOLDEN / "adapters"
 BASE = Size(hidden=32, feed_forward=48, layers=1)  # as in make_merged.py
 TOKENS = [5, 70, 256, 9, 33, 120, 7, 288]
 NAMES = {
@@ -75,15 +74,7 @@ def adapter(tmp_path):
     """`adapter("lora", r=3)`: a copy with another config; `tensors=` changes its tensors by name."""
 
     def make(name, tensors=None, **values):
-        folder = Path(shutil.copytree(ADAPTERS / name, tmp_path / "adapter"))
-        if values:
-            settings = json.loads((folder / "adapter_config.json").read_text())
-            write_json(folder / "adapter_config.json", settings | values)
-        if tensors:
-            found = load_file(folder / "adapter_model.safetensors")
-            tensors(found)
-            save_file(found, folder / "adapter_model.safetensors")
-        return AdapterUse(folder)
+        return AdapterUse(copied(name, tmp_path, tensors, **values))
 
     return make
 
@@ -168,22 +159,6 @@ def test_half_of_tied_embeddings_is_refused(adapter, tmp_path):
 QKV = "base_model.model.model.layers.0.self_attn.qkv_proj.lora_"
 
 
-def rename(old, new):
-    def change(found):
-        for name in [name for name in found if old in name]:
-            found[name.replace(old, new)] = found.pop(name)
-
-    return change
-
-
-def resize(name, *shape):
-    return lambda found: found.update({name: np.ones(shape, np.float32)})
-
-
-def zero(ending):
-    return lambda found: found.update({n: np.zeros_like(v) for n, v in found.items() if n.endswith(ending)})
-
-
 BAD = {
     "another layer": ({"tensors": rename("layers.0", "layers.1")}, "changes `model.layers.1.*does not have"),
     "another module": ({"tensors": rename("o_proj", "dense")}, "changes `model.layers.0.self_attn.dense`"),
@@ -213,7 +188,7 @@ BAD = {
     "pattern is no expression": ({"alpha_pattern": {"(": 1}}, "has the pattern"),
     "pattern that never ends": ({"alpha_pattern": {"(a+)+x": 1}}, "too complex"),
     "unknown tensor": ({"tensors": rename("o_proj.lora_A.weight", "o_proj.lora_C")}, "unknown kind"),
-    "NaN": ({"tensors": lambda found: found[QKV + "B.weight"].fill(np.nan)}, "holds NaN or infinity"),
+    "NaN": ({"tensors": fill(QKV + "B.weight", np.nan)}, "holds NaN or infinity"),
 }
 
 
