@@ -33,6 +33,9 @@ WORTH_WAITING_TOKENS = 32
 """A prompt waits until another one has evaluated all that both begin with, if that is at least this long."""
 LEAST_PROMPT_TOKENS = 4
 """Prompt tokens of a step even when those who generate already fill it: nobody starves."""
+ALONE_TOKENS = 16
+"""Prompt tokens of a step that nobody who generates waits for, however slow the model. Where reading the weights
+takes the limit by itself, as 14 billion do on a laptop, fewer would not keep it either, only read them more often."""
 
 
 class Lane:
@@ -134,7 +137,8 @@ class Lane:
                     batch.append((sequence, 1))
                 else:
                     prompts.append((sequence, missing))
-        budget = max(self._pace.step_tokens - len(batch), LEAST_PROMPT_TOKENS)
+        least = LEAST_PROMPT_TOKENS if batch else ALONE_TOKENS
+        budget = max(self._pace.step_tokens - len(batch), least)
         room = self.context.batch_tokens - len(batch)
         return batch + share_out(min(budget, room), prompts) if room >= REPEATABLE_TOKENS else batch
 

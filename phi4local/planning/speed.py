@@ -1,8 +1,8 @@
 """Predicted tokens per second: how long the weights take through memory, and a prompt through the cores.
 
 A generated token reads every weight but the embedding once, so bandwidth limits it. A prompt reads them once
-for hundreds of tokens, so arithmetic limits it. Both predictions are ranges, because caches, clocks and other
-programs matter.
+for many tokens, so arithmetic limits it: on a GPU for hundreds, on a CPU for as many as the engine puts into a step
+(`engine/pace`). Both predictions are ranges, because caches, clocks and other programs matter.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ FASTEST_CORE = 16e9
 SLOW_TYPES = ("IQ1", "IQ2", "IQ3")
 SLOW_CORE = 4e9
 """The same of the types that look their values up in tables."""
-CORE_FLOPS = {"AVX512_VNNI": 130e9, "AVX512": 90e9, "AVX2": 60e9, "MATMUL_INT8": 90e9, "DOTPROD": 60e9}
-"""Operations a second of one core in a prompt, for the first of these that it has."""
+CORE_FLOPS = {"AVX512_VNNI": 150e9, "AVX512": 90e9, "AVX2": 60e9, "MATMUL_INT8": 90e9, "DOTPROD": 60e9}
+"""Operations a second of one core in a prompt, for the first of these that it has; the first number is from four
+models on two cores (benchmarks/results/planning.json)."""
 OTHER_CORE_FLOPS = 15e9
+CPU_STEP_SECONDS, CPU_STEP_TOKENS = 0.24, (16, 512)
+"""A step of a prompt on a CPU: how long it may take, and how many tokens it has at least and at most."""
+CPU_STEP_PASSES = 2.0
+"""What such a step takes beside the arithmetic, in readings of all weights: 54 ms where one takes 27."""
 GPU_FLOPS_PER_BYTE, GPU_SECONDS_PER_PROMPT_TOKEN = 51.0, 1.2e-6
 """Of a GPU in a prompt: operations for each byte of bandwidth, and what a layer takes beside them, for each
 token of a prompt of 512: 4,800 tokens a second of 14 billion weights on an H100, 34,500 of 1.3 billion."""
@@ -86,7 +91,7 @@ def predict(model: ModelShape, machine: Machine, devices: tuple[DeviceMemory, ..
     if cpu_bytes:
         empty += _cpu_seconds(model, machine, cpu_bytes)
         ideal += cpu_bytes / (machine.bandwidth or 1.0)
-        prompt += _flops(model, devices[0]) / (machine.cores * _core_flops(machine))
+        prompt += _cpu_prompt_seconds(model, machine, devices[0], empty)
     for gpu, held in gpus:
         empty += _gpu_seconds(model, gpu, held)
         ideal += held.weight_bytes / (gpu.bandwidth or 1.0)
@@ -113,6 +118,14 @@ def _cpu_seconds(model: ModelShape, machine: Machine, read_bytes: int) -> float:
     slow_share = slow / (model.weight_bytes or 1)
     core = 1 / (slow_share / SLOW_CORE + (1 - slow_share) / FASTEST_CORE)
     return read_bytes / min((machine.bandwidth or 1.0) * CPU_SHARE, machine.cores * core)
+
+
+def _cpu_prompt_seconds(model: ModelShape, machine: Machine, held: DeviceMemory, reading: float) -> float:
+    """Return what a token of a prompt takes there, with its share of what each step takes."""
+    least, most = CPU_STEP_TOKENS
+    token = _flops(model, held) / (machine.cores * _core_flops(machine))
+    tokens = min(max(least, (CPU_STEP_SECONDS - CPU_STEP_PASSES * reading) / token), most)
+    return token + CPU_STEP_PASSES * reading / tokens
 
 
 def _gpu_seconds(model: ModelShape, gpu: Gpu, held: DeviceMemory) -> float:

@@ -232,21 +232,46 @@ def test_who_comes_when_the_line_is_full_is_refused(start):
     assert [usage.generated_tokens for usage in usages(waiting)] == [1, 1]
 
 
-def test_a_prompt_with_a_seed_is_cut_the_same_way_whatever_ran_before(model_file, native_library):
-    model = LoadedModel(model_file, LoadSettings(context_tokens=512, threads=1))
-    scheduler = Scheduler(model)
+@pytest.fixture
+def scheduler(model_file, native_library):
+    schedulers = []
+
+    def start(**settings):
+        model = LoadedModel(model_file, LoadSettings(**{"context_tokens": 512, "threads": 1} | settings))
+        schedulers.append(Scheduler(model))
+        return schedulers[-1]
+
+    yield start
+    for each in schedulers:
+        each.close()
+
+
+def pieces(scheduler, request):
+    """Return up to where the prompt was evaluated after each step."""
+    ends, generation = [], Generation(cancel=lambda: None)
+    scheduler.submit(Job(request, generation.put, lambda done, _all: ends.append(done)))
+    generation.result()
+    return ends
+
+
+def test_a_prompt_with_a_seed_is_cut_the_same_way_whatever_ran_before(scheduler):
+    one = scheduler()
     request = ask(some_ids(100, 1), sampling=SamplingSettings(seed=1), max_tokens=1)
-
-    def pieces():
-        ends, generation = [], Generation(cancel=lambda: None)
-        scheduler.submit(Job(request, generation.put, lambda done, _all: ends.append(done)))
-        generation.result()
-        return ends
-
-    first = pieces()
+    first = pieces(one, request)
     assert first == [16, 32, 48, 64, 80, 96, 100]
-    assert pieces() == first
-    scheduler.close()
+    assert pieces(one, request) == first
+
+
+def test_a_model_too_slow_for_the_step_limit_still_reads_prompts_in_pieces(scheduler):
+    slow = scheduler(step_seconds=1e-6, parallel=2)
+    assert pieces(slow, ask(some_ids(40, 1), max_tokens=1)) == [16, 32, 40]
+    talker = Generation(cancel=lambda: None)
+    job = Job(ask([PROMPT_ID], max_tokens=200, ignore_end=True), talker.put, lambda _done, _all: None)
+    slow.submit(job)
+    next(iter(talker))
+    assert pieces(slow, ask(some_ids(14, 2), max_tokens=1)) == [4, 8, 12, 14]  # who generates waits less
+    job.cancelled.set()
+    talker.result()
 
 
 def test_many_sequences_fit_into_a_small_context(start):
