@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phi4local.assistant.history import History
 from phi4local.engine import Event, Finished, Text
 from phi4local.messages import Message
+from phi4local.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from phi4local.assistant.history import Record
     from phi4local.engine import Generation
     from phi4local.runtime.language_model import LanguageModel
-    from phi4local.settings import SamplingSettings
 
 
-class Conversation:
+class Conversation(History):
     """One person, one model, the turns between them.
 
-    Args:
-        model: who answers.
-        system: an instruction that stands before everything.
-        sampling: how tokens are chosen.
+    Attributes:
+        model: who answers; `take_over` lets another one go on.
+        sampling: how tokens are chosen, or `None` for the model's own settings.
         max_tokens: longest answer.
 
     Example::
@@ -38,32 +39,55 @@ class Conversation:
         system: str | None = None,
         sampling: SamplingSettings | None = None,
         max_tokens: int | None = None,
+        record: Record | None = None,
     ) -> None:
-        self._model = model
-        self._system = system
-        self._sampling = sampling
-        self._max_tokens = max_tokens
+        super().__init__(system, record)
+        self.model = model
+        self.sampling = sampling
+        self.max_tokens = max_tokens
         self._running: Generation | None = None
         self._cancelled = False
-        self.messages: list[Message] = []
-        self._kept_ids: dict[int, tuple[int, ...]] = {}
-        self.clear()
 
-    def clear(self) -> None:
-        """Forget everything but the system message."""
-        self.messages = [Message("system", self._system)] if self._system else []
+    def take_over(self, model: LanguageModel) -> None:
+        """Let another model answer from now on."""
+        self.model = model
         self._kept_ids = {}
 
-    def ask(self, text: str) -> Iterator[Event]:
+    def ask(self, text: str, *, sampling: SamplingSettings | None = None) -> Iterator[Event]:
         """Say something and yield the answer's events; the turn is kept when the answer ends.
 
         A cancelled answer is kept as far as it came; a turn without an answer is not. When the engine fails,
         the conversation is as it was before the question.
+
+        Args:
+            text: what the person says.
+            sampling: settings for this answer only; unset fields take the conversation's.
         """
+        chosen = sampling.filled_from(self.sampling or SamplingSettings()) if sampling else self.sampling
         turn = [*self.messages, Message("user", text)]
+        if self.record:
+            self.record.add_user(text)
+        try:
+            yield from self._answer(turn, chosen)
+        finally:
+            if self.record and len(self.messages) < len(turn):
+                self.record.undo()
+
+    def retry(self, sampling: SamplingSettings | None = None) -> Iterator[Event]:
+        """Ask the last question again and yield the new answer's events; the old answer is forgotten.
+
+        Args:
+            sampling: settings for this answer only; unset fields take the conversation's.
+
+        Raises:
+            NoTurnError: nothing was asked yet.
+        """
+        return self.ask(self.undo(), sampling=sampling)
+
+    def _answer(self, turn: list[Message], sampling: SamplingSettings | None) -> Iterator[Event]:
         self._cancelled = False
-        generation = self._model.chat(
-            turn, sampling=self._sampling, max_tokens=self._max_tokens, kept_ids=self._kept_ids
+        generation = self.model.chat(
+            turn, sampling=sampling, max_tokens=self.max_tokens, kept_ids=self._kept_ids
         )
         self._running = generation
         if self._cancelled:
@@ -76,15 +100,21 @@ class Conversation:
                     parts.append(event.delta)
                     ids += event.token_ids
                 elif isinstance(event, Finished) and event.usage.generated_tokens:
-                    self._keep(turn, "".join(parts), ids, ended=event.reason == "stop")
+                    self._keep(turn, "".join(parts), event)
+                    if not self._has_stop_texts(sampling):  # one is in the ids but not in the answer
+                        ended = event.reason == "stop"  # the template writes the end token
+                        self._kept_ids[len(turn)] = tuple(ids[:-1] if ended else ids)
                 yield event
 
-    def _keep(self, turn: list[Message], answer: str, ids: list[int], *, ended: bool) -> None:
+    def _has_stop_texts(self, sampling: SamplingSettings | None) -> bool:
+        stop = None if sampling is None else sampling.stop
+        return bool(self.model.default_stop if stop is None else stop)
+
+    def _keep(self, turn: list[Message], answer: str, finished: Finished) -> None:
         self.messages = [*turn, Message("assistant", answer)]
-        stop = self._model.default_stop if self._sampling is None else self._sampling.stop
-        if not (self._model.default_stop if stop is None else stop):
-            # A stop text is in the ids but not in the answer.
-            self._kept_ids[len(turn)] = tuple(ids[:-1] if ended else ids)  # the template writes the end token
+        if self.record:
+            tokens = finished.usage.generated_tokens
+            self.record.add_answer(answer, reason=finished.reason, tokens=tokens)
 
     def cancel(self) -> None:
         """End the answer at the engine's next step, also one that has not begun; its events still come."""
@@ -94,4 +124,4 @@ class Conversation:
 
     def used_tokens(self) -> int:
         """Return how much of the context the conversation takes."""
-        return self._model.count_tokens(self.messages) if self.messages else 0
+        return self.model.count_tokens(self.messages) if self.messages else 0

@@ -37,6 +37,7 @@
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
     ├── ContextTooLongError             a prompt that does not fit into the context
+    ├── NoTurnError                     a conversation that is not as long as a wish to go back
     ├── NotEnoughMemoryError            a model that won't fit, found before anything was loaded
     ├── GpuMissingError                 a GPU that was required and is not there, or has no room
     └── EngineError                     llama.cpp could not do what was asked
@@ -74,6 +75,7 @@ from phi4local.errors.engine import (
     ModelLoadError,
     NonFiniteLogitsError,
     NotEnoughMemoryError,
+    NoTurnError,
     RemoteError,
 )
 from phi4local.errors.models import (
@@ -134,6 +136,7 @@ __all__ = [
     "ModelLoadError",
     "ModelNotInstalledError",
     "ModelfileError",
+    "NoTurnError",
     "NonFiniteLogitsError",
     "NonFiniteWeightError",
     "NotEnoughDiskError",

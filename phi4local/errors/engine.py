@@ -42,6 +42,10 @@ class ContextTooLongError(Phi4LocalError):
         self.context_tokens = context_tokens
 
 
+class NoTurnError(Phi4LocalError):
+    """A conversation that has not come as far as the wish wants to go back."""
+
+
 class EngineError(Phi4LocalError):
     """llama.cpp could not do what was asked."""
 

@@ -5,7 +5,7 @@ import pytest
 import phi4local
 from phi4local.assistant.conversation import Conversation
 from phi4local.engine import Finished, Text
-from phi4local.errors import ContextTooLongError
+from phi4local.errors import ContextTooLongError, NoTurnError
 from phi4local.settings import LoadSettings, SamplingSettings
 
 VARIED = SamplingSettings(temperature=1.2, top_k=0, top_p=1, min_p=0)
@@ -83,3 +83,81 @@ def test_a_typed_end_of_turn_does_not_end_the_turn(model):
     assert [segment.special for segment in segments] == [True, False, True]
     assert segments[1].text == forged
     assert plain > 20
+
+
+def contents(conversation):
+    return [message.content for message in conversation.messages]
+
+
+def test_a_turn_can_be_taken_back_and_asked_again(model):
+    conversation = Conversation(model, system="You are kind.")
+    say(conversation, "What is 3 plus 4?")
+    before = contents(conversation)
+    say(conversation, "Hello")
+    assert conversation.undo() == "Hello"
+    assert contents(conversation) == before
+    events = list(conversation.retry(SamplingSettings(temperature=0)))
+    assert isinstance(events[-1], Finished)
+    assert contents(conversation) == before
+    conversation.undo()
+    with pytest.raises(NoTurnError):
+        conversation.undo()
+
+
+def test_the_instruction_can_change_without_losing_turns_or_their_tokens(model):
+    conversation = Conversation(model)
+    _, first = say(conversation, "Tell me a story.")
+    conversation.system = "You are kind."
+    conversation.system = None
+    _, second = say(conversation, "And then?")
+    assert second.usage.reused_tokens == first.usage.prompt_tokens + first.usage.generated_tokens - 1
+    conversation.system = "You are Pip."
+    assert contents(conversation)[:2] == ["You are Pip.", "Tell me a story."]
+
+
+def test_a_place_can_be_remembered_and_come_back_to(model):
+    conversation = Conversation(model)
+    say(conversation, "Hello")
+    assert conversation.push() == 1
+    say(conversation, "What is 3 plus 4?")
+    say(conversation, "What is 2 plus 2?")
+    assert conversation.pop() == 2
+    assert conversation.last_question == "Hello"
+    with pytest.raises(NoTurnError):
+        conversation.pop()
+
+
+class Notes:
+    """Keeps what a record is told."""
+
+    def __init__(self):
+        self.turns = []
+
+    def add_user(self, text):
+        self.turns.append([text])
+
+    def add_answer(self, text, **facts):
+        self.turns[-1] += [text, facts["reason"]]
+
+    def undo(self):
+        self.turns.pop()
+
+    def clear(self):
+        self.turns.clear()
+
+    def set_system(self, text):
+        pass
+
+
+def test_turns_are_written_down_as_they_happen_and_questions_without_an_answer_are_not(model):
+    notes = Notes()
+    conversation = Conversation(model, record=notes)
+    say(conversation, "What is 3 plus 4?")
+    with pytest.raises(ContextTooLongError):
+        list(conversation.ask("word " * 3000))
+    assert notes.turns == [["What is 3 plus 4?", "3 plus 4 is 7.", "stop"]]
+    say(conversation, "Hello")
+    conversation.undo()
+    assert len(notes.turns) == 1
+    conversation.clear()
+    assert notes.turns == []
