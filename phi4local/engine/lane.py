@@ -34,8 +34,8 @@ WORTH_WAITING_TOKENS = 32
 LEAST_PROMPT_TOKENS = 4
 """Prompt tokens of a step even when those who generate already fill it: nobody starves."""
 ALONE_TOKENS = 16
-"""Prompt tokens of a step that nobody who generates waits for, however slow the model. Where reading the weights
-takes the limit by itself, as 14 billion do on a laptop, fewer would not keep it either, only read them more often."""
+"""Prompt tokens of a step that nobody who generates waits for, however slow the model. Where reading the
+weights takes the limit by itself, as 14 billion do on a laptop, fewer would only read them more often."""
 
 
 class Lane:

@@ -1,8 +1,8 @@
 """Predicted tokens per second: how long the weights take through memory, and a prompt through the cores.
 
 A generated token reads every weight but the embedding once, so bandwidth limits it. A prompt reads them once
-for many tokens, so arithmetic limits it: on a GPU for hundreds, on a CPU for as many as the engine puts into a step
-(`engine/pace`). Both predictions are ranges, because caches, clocks and other programs matter.
+for many tokens, so arithmetic limits it: on a GPU for hundreds, on a CPU for as many as the engine puts into
+a step (`engine/pace`). Both predictions are ranges, because caches, clocks and other programs matter.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SLOW_TYPES = ("IQ1", "IQ2", "IQ3")
 SLOW_CORE = 4e9
 """The same of the types that look their values up in tables."""
 CORE_FLOPS = {"AVX512_VNNI": 150e9, "AVX512": 90e9, "AVX2": 60e9, "MATMUL_INT8": 90e9, "DOTPROD": 60e9}
-"""Operations a second of one core in a prompt, for the first of these that it has; the first number is from four
-models on two cores (benchmarks/results/planning.json)."""
+"""Operations a second of one core in a prompt, for the first of these that it has; the first number is from
+four models on two cores (benchmarks/results/planning.json)."""
 OTHER_CORE_FLOPS = 15e9
 CPU_STEP_SECONDS, CPU_STEP_TOKENS = 0.24, (16, 512)
 """A step of a prompt on a CPU: how long it may take, and how many tokens it has at least and at most."""

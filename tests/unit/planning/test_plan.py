@@ -158,7 +158,7 @@ def test_a_cpu_prompt_is_slowed_by_reading_the_weights_again_in_every_step():
         return planning.fit(shape("phi-4"), replace(LAPTOP, bandwidth=bandwidth)).speeds.prompt.expected
 
     assert expected(20e9) < expected(60e9) < expected(1e15)
-    # 14.7 billion weights take 0.5 s from memory at 20 GB/s: steps of 16 tokens, twice that beside their arithmetic.
+    # 14.7 billion weights take 0.5 s from memory at 20 GB/s: twice that for each step of 16 tokens.
     assert 1 / expected(20e9) - 1 / expected(1e15) > 2 * 0.4 / 16
 
 
