@@ -137,8 +137,7 @@ class Lane:
                     batch.append((sequence, 1))
                 else:
                     prompts.append((sequence, missing))
-        least = LEAST_PROMPT_TOKENS if batch else ALONE_TOKENS
-        budget = max(self._pace.step_tokens - len(batch), least)
+        budget = max(self._pace.step_tokens - len(batch), LEAST_PROMPT_TOKENS if batch else ALONE_TOKENS)
         room = self.context.batch_tokens - len(batch)
         return batch + share_out(min(budget, room), prompts) if room >= REPEATABLE_TOKENS else batch
 
