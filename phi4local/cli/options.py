@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from phi4local.cli.text_files import system_text
 from phi4local.errors import InvalidSettingError
 from phi4local.offload import SPLIT_MODES
 from phi4local.settings import KV_TYPES, LoadSettings, SamplingSettings
@@ -154,7 +155,14 @@ MaxTokens = Annotated[
     typer.Option("--max-tokens", "-n", min=1, help="Longest answer, in tokens", rich_help_panel=SAMPLING),
 ]
 System = Annotated[
-    str | None, typer.Option("--system", help="Instruction before the conversation", show_default=False)
+    str | None,
+    typer.Option(
+        "--system",
+        metavar="TEXT|@FILE",
+        help="Instruction before the conversation",
+        show_default=False,
+        callback=system_text,
+    ),
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Pull a model that is not here without asking", show_default=False)

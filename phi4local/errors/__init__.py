@@ -7,6 +7,8 @@
     ├── ModelNotInstalledError          a known model of which nothing is on this machine
     ├── AmbiguousNameError              a name that stands for several models
     ├── ModelfileError                  a Modelfile with a line that means nothing
+    ├── UnknownTemplateError            a name that no prompt template has
+    ├── NothingToExtractError           an answer without the part that was asked for
     ├── UnknownResultError              words that stand for no kept result of a benchmark
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
@@ -14,6 +16,8 @@
     │   ├── ModelFileChangedError       a file that was replaced or removed while its model ran
     │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
     │   ├── AdapterError                a LoRA adapter that is damaged, or made for another model
+    │   ├── InputFileError              a file that cannot be part of a prompt: an image, a PDF, no text
+    │   ├── TemplateError               a prompt template with something in it that means nothing
     │   ├── SavedStateError             a conversation that cannot be saved or put back
     │   └── StoreError                  a kept model that is damaged, or no longer what it was
     ├── ConversionError                 a checkpoint that cannot become a GGUF
@@ -106,6 +110,12 @@ from phi4local.errors.models import (
     UnstorableWeightError,
     UnsupportedCheckpointError,
 )
+from phi4local.errors.prompts import (
+    InputFileError,
+    NothingToExtractError,
+    TemplateError,
+    UnknownTemplateError,
+)
 
 __all__ = [
     "AccessDeniedError",
@@ -127,6 +137,7 @@ __all__ = [
     "FileWriteError",
     "GGUFError",
     "GpuMissingError",
+    "InputFileError",
     "InvalidReferenceError",
     "InvalidSettingError",
     "LibraryMissingError",
@@ -141,6 +152,7 @@ __all__ = [
     "NonFiniteWeightError",
     "NotEnoughDiskError",
     "NotEnoughMemoryError",
+    "NothingToExtractError",
     "OfflineError",
     "OutputExistsError",
     "Phi4LocalError",
@@ -148,10 +160,12 @@ __all__ = [
     "RemoteNotFoundError",
     "SavedStateError",
     "StoreError",
+    "TemplateError",
     "UnknownModelError",
     "UnknownQuantizationError",
     "UnknownResultError",
     "UnknownTagError",
+    "UnknownTemplateError",
     "UnknownTensorError",
     "UnsafeNameError",
     "UnstorableWeightError",

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from phi4local.cli.run import split_words
+from phi4local.cli.run_prompt import split_words
 
 
 @pytest.mark.parametrize(

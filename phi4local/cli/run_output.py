@@ -1,0 +1,212 @@
+"""Where the answers of `phi4local run` go, and in which form."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+
+from phi4local.cli import render
+from phi4local.cli.stream import completion_to_json, print_answer, statistics
+from phi4local.cli.text import visible
+from phi4local.engine import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from phi4local.cli.run_task import Task
+    from phi4local.engine import Completion, Finished, Generation
+    from phi4local.runtime.language_model import LanguageModel
+    from phi4local.settings import LoadSettings, SamplingSettings
+
+EXTRACTABLE = {"code": "block of code", "json": "JSON"}
+MOST_AT_ONCE = 8
+"""Answers that are written together; the others wait for a place."""
+_SEEDS = 2**32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What is shown of the answers.
+
+    Attributes:
+        json: with all their facts, for programs.
+        extract: a key of `EXTRACTABLE`: that part only.
+        raw: leave long lines to the terminal.
+        stats: tokens per second, on stderr.
+        number: how many answers were asked for; `None` for one without saying so.
+    """
+
+    json: bool
+    extract: str | None
+    raw: bool
+    stats: bool
+    number: int | None
+
+    def __post_init__(self) -> None:
+        if self.extract is not None and self.extract not in EXTRACTABLE:
+            raise typer.BadParameter(
+                f"`--extract {visible(self.extract)}` must be {' or '.join(EXTRACTABLE)}"
+            )
+
+
+@contextlib.contextmanager
+def destination(output: str | None) -> Iterator[IO[bytes] | None]:
+    """Yield the file for the answers, or `None` for standard output.
+
+    The file has its name when the block ends without an error. Interrupted, nothing of it is left, and what
+    had the name before is still there.
+
+    Raises:
+        FileWriteError: it cannot be written; found before a model is loaded.
+    """
+    if output in (None, "-"):
+        yield None
+        return
+    from phi4local.files import new_file
+
+    with new_file(Path(output).expanduser(), overwrite=True) as file:
+        yield file
+
+
+def loading_for(number: int | None, name: str | None, loading: LoadSettings) -> LoadSettings:
+    """Return load settings that let several answers be written together, in the memory of one.
+
+    The pool of cells stays as large as one context. The prompt is in it once; when it is full, the newest
+    answer waits for room.
+    """
+    from phi4local.runtime.remote.address import is_address
+
+    if number is None or number == 1 or (name is not None and is_address(name)):
+        return loading
+    return replace(loading, parallel=min(number, MOST_AT_ONCE), cache_tokens=16)
+
+
+def seeded(sampling: SamplingSettings, number: int | None) -> list[SamplingSettings]:
+    """Return the settings of each answer: the seed counts up, without one each is random.
+
+    Example: three answers with seed 7 have the seeds 7, 8 and 9.
+    """
+    if sampling.seed is None:
+        return [sampling] * (number or 1)
+    return [replace(sampling, seed=(sampling.seed + place) % _SEEDS) for place in range(number or 1)]
+
+
+def write_answers(model: LanguageModel, task: Task, form: Form, file: IO[bytes] | None) -> None:
+    """Ask a model and write its answers: to a file, or to standard output as they come.
+
+    Raises:
+        NothingToExtractError: an answer lacks the part that was asked for; as JSON that is `null` instead.
+        EngineError: an answer failed.
+    """
+    with contextlib.ExitStack() as running:
+        answers = [
+            (
+                running.enter_context(model.chat(task.messages, sampling=one, max_tokens=task.max_tokens)),
+                one.seed,
+            )
+            for one in seeded(task.sampling, form.number)
+        ]
+        _write_all(model, answers, form, file)
+
+
+def _write_all(
+    model: LanguageModel, answers: Sequence[tuple[Generation, int | None]], form: Form, file: IO[bytes] | None
+) -> None:
+    rows = []
+    for place, (generation, seed) in enumerate(answers, start=1):
+        if form.json:
+            completion = generation.result()
+            finished = completion.finished
+            rows.append(_row(model, completion, seed, form.extract))
+        else:
+            if len(answers) > 1:
+                _write(_heading(place, len(answers), seed), file)
+            finished = _write_one(generation, form, file)
+        which = f"answer {place}: " if len(answers) > 1 else ""
+        _tell(model, finished, form, which)
+    if form.json:
+        shown = rows[0] if form.number is None else rows
+        _write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", file)
+
+
+def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Finished:
+    if file is None and form.extract is None and not form.raw:
+        return print_answer(generation)
+    if file is None and form.extract is None:
+        return _print_raw(generation)
+    completion = generation.result()
+    text = completion.text
+    if form.extract is not None:
+        from phi4local.errors import NothingToExtractError
+
+        found = _extracted(text, form.extract)
+        if found is None:
+            raise NothingToExtractError(EXTRACTABLE[form.extract])
+        text = found
+    _write(text + "\n", file)
+    return completion.finished
+
+
+def _print_raw(generation: Generation) -> Finished:
+    """Write an answer as it comes and leave its lines to the terminal."""
+    try:
+        for event in generation:
+            if isinstance(event, Text):
+                _write(event.delta, None)
+    finally:
+        _write("\n", None)  # also when the engine failed: the error gets a line of its own
+    return generation.result().finished
+
+
+def _extracted(text: str, part: str) -> str | None:
+    from phi4local.assistant import extraction
+
+    return extraction.first_code(text) if part == "code" else extraction.first_json(text)
+
+
+def _row(model: LanguageModel, completion: Completion, seed: int | None, part: str | None) -> dict[str, Any]:
+    row = completion_to_json(model.name, completion)
+    if seed is not None:
+        row["seed"] = seed
+    if part is not None:
+        row["extracted"] = _extracted(completion.text, part)
+    return row
+
+
+def _heading(place: int, number: int, seed: int | None) -> str:
+    """Return the line above one of several answers. Example: `--- answer 2 of 3, seed 8 ---`."""
+    blank = "\n" if place > 1 else ""
+    return f"{blank}--- answer {place} of {number}{'' if seed is None else f', seed {seed}'} ---\n"
+
+
+def _write(text: str, file: IO[bytes] | None) -> None:
+    if file is not None:
+        file.write(text.encode(errors="replace"))
+        return
+    sys.stdout.write(visible(text, keep_lines=True) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def _tell(model: LanguageModel, finished: Finished, form: Form, which: str) -> None:
+    """Say on stderr how fast an answer came, or that it was cut off."""
+    if form.stats:
+        render.notice(which + statistics(finished))
+    elif finished.reason != "stop" and not form.json:
+        render.notice(f"note: {which}{_cut(model, finished)}")
+
+
+def _cut(model: LanguageModel, finished: Finished) -> str:
+    usage = finished.usage
+    if (
+        finished.reason == "length"
+        and usage.prompt_tokens + usage.generated_tokens >= model.context_tokens > 0
+    ):
+        return f"cut off: the context of {model.context_tokens:,} tokens is full; see `--context`"
+    limits = {"length": "at the limit of `--max-tokens`", "time": "at the time limit", "cancelled": "early"}
+    return f"cut off after {usage.generated_tokens:,} tokens, {limits[finished.reason]}"
