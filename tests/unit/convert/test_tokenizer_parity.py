@@ -15,14 +15,12 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from phi4local.convert import convert_checkpoint
 from phi4local.gguf import validate
 from phi4local.native.llama import NativeModel
 from phi4local.runtime.facts import file_facts
 from tests.llama_tokenizer import llama_ids
-from tests.random_checkpoint import NANO, Size, write_random_checkpoint
+from tests.random_checkpoint import NANO
 
-TINY = {"hidden": 32, "feed_forward": 32, "layers": 1, "heads": 2, "kv_heads": 1}
 TEXTS = [
     "Hello, world! It's 12345 o'clock; WE'LL see 3.14159.",
     "camelCaseWords AndHTTPServer over-the-top naïve façade Straße",
@@ -39,18 +37,12 @@ CUT_DIFFERENTLY = ["हिन्दी में लिखा हुआ"]
 
 
 @pytest.fixture(scope="module", params=["phi-4", "phi-4-mini"])
-def model(request, tmp_path_factory):
+def model(request, real_vocabulary):
     """The name, the GGUF file, and the tokenizer without its added tokens and with them."""
-    name = request.param
-    folder = write_random_checkpoint(
-        tmp_path_factory.mktemp("case") / name,
-        Size(**TINY, vocabulary=name, tied=name == "phi-4-mini", context=4096),
-    )
-    output = folder.parent / "m.gguf"
-    convert_checkpoint(folder, output, "Q8_0", kernels="ggml")
-    whole = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    made = real_vocabulary(request.param)
+    whole = json.loads((made.folder / "tokenizer.json").read_text(encoding="utf-8"))
     plain = Tokenizer.from_str(json.dumps(whole | {"added_tokens": []}))
-    return name, output, plain, Tokenizer.from_str(json.dumps(whole)), whole["added_tokens"]
+    return made.name, made.gguf, plain, Tokenizer.from_str(json.dumps(whole)), whole["added_tokens"]
 
 
 def corpus(tokenizer: Tokenizer, tokens: int) -> list[str]:
