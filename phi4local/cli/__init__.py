@@ -29,6 +29,7 @@ from phi4local.cli import (
     quality,
     remove,
     run,
+    sessions,
     show,
     verify,
 )
@@ -68,6 +69,7 @@ app.command("rm")(remove.rm)
 app.command("prune")(remove.prune)
 app.command("du")(disk_usage.du)
 app.command("verify")(verify.verify)
+app.add_typer(sessions.app)
 app.command("bench")(bench.bench)
 app.command("quality")(quality.quality)
 app.command("doctor")(doctor.doctor)

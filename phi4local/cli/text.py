@@ -18,6 +18,14 @@ def visible(text: str, *, keep_lines: bool = False) -> str:
     return shown if keep_lines else shown.replace("\n", "\\n")
 
 
+def json_visible(text: str) -> str:
+    r"""Return JSON with the same value and no character that could steer a terminal.
+
+    Example: DEL, which `json.dumps` leaves as it is, becomes the six characters `\u007f`.
+    """
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if unicodedata.category(character) == "Cc":

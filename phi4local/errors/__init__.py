@@ -19,7 +19,11 @@
     │   ├── InputFileError              a file that cannot be part of a prompt: an image, a PDF, no text
     │   ├── TemplateError               a prompt template with something in it that means nothing
     │   ├── SavedStateError             a conversation that cannot be saved or put back
+    │   ├── SessionError                a kept conversation that cannot be read or gone on with
     │   └── StoreError                  a kept model that is damaged, or no longer what it was
+    ├── UnknownSessionError             a name that no kept conversation has
+    ├── SessionBusyError                a kept conversation that is open in another process
+    ├── TextTooLongError                a text that is too long to be kept
     ├── ConversionError                 a checkpoint that cannot become a GGUF
     │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
     │   ├── UnknownTensorError          a tensor that this architecture does not have
@@ -116,6 +120,7 @@ from phi4local.errors.prompts import (
     TemplateError,
     UnknownTemplateError,
 )
+from phi4local.errors.sessions import SessionBusyError, SessionError, TextTooLongError, UnknownSessionError
 
 __all__ = [
     "AccessDeniedError",
@@ -159,11 +164,15 @@ __all__ = [
     "RemoteError",
     "RemoteNotFoundError",
     "SavedStateError",
+    "SessionBusyError",
+    "SessionError",
     "StoreError",
     "TemplateError",
+    "TextTooLongError",
     "UnknownModelError",
     "UnknownQuantizationError",
     "UnknownResultError",
+    "UnknownSessionError",
     "UnknownTagError",
     "UnknownTemplateError",
     "UnknownTensorError",

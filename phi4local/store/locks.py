@@ -51,12 +51,20 @@ def locked(name: str, *, wait: bool = True) -> Iterator[bool]:
     except OSError as error:
         raise write_error(path, error) from error
     try:
-        yield _take(descriptor, wait=wait)
+        yield take(descriptor, wait=wait)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, *, wait: bool) -> bool:
+def take(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed or the process ends; return whether it is ours.
+
+    On Windows it is the byte at the descriptor's place that is locked, for reading too.
+
+    Args:
+        descriptor: of a file that was opened for writing.
+        wait: until it is free.
+    """
     if sys.platform == "win32":
         return _take_on_windows(descriptor, wait=wait)
     import fcntl

@@ -1,0 +1,1 @@
+"""Conversations that are kept: one file each, written as things happen."""
