@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from phi4local.cli.text import visible
 from phi4local.engine import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from phi4local.cli.run_task import Task
     from phi4local.engine import Completion, Finished, Generation
@@ -70,7 +71,7 @@ def destination(output: str | None) -> Iterator[IO[bytes] | None]:
         return
     from phi4local.files import new_file
 
-    with new_file(Path(output).expanduser(), overwrite=True) as file:
+    with new_file(Path(os.path.expanduser(output)), overwrite=True) as file:  # noqa: PTH111 - never raises
         yield file
 
 
@@ -80,21 +81,26 @@ def loading_for(number: int | None, name: str | None, loading: LoadSettings) -> 
     The pool of cells stays as large as one context. The prompt is in it once; when it is full, the newest
     answer waits for room.
     """
-    from phi4local.runtime.remote.address import is_address
-
-    if number is None or number == 1 or (name is not None and is_address(name)):
+    if number is None or number == 1 or _on_a_server(name):
         return loading
     return replace(loading, parallel=min(number, MOST_AT_ONCE), cache_tokens=16)
 
 
-def seeded(sampling: SamplingSettings, number: int | None) -> list[SamplingSettings]:
+def _on_a_server(name: str | None) -> bool:
+    from phi4local.runtime.names import is_link
+    from phi4local.runtime.remote.address import is_address
+
+    return name is not None and is_address(name) and not is_link(name)
+
+
+def seeded(sampling: SamplingSettings, number: int) -> list[SamplingSettings]:
     """Return the settings of each answer: the seed counts up, without one each is random.
 
     Example: three answers with seed 7 have the seeds 7, 8 and 9.
     """
     if sampling.seed is None:
-        return [sampling] * (number or 1)
-    return [replace(sampling, seed=(sampling.seed + place) % _SEEDS) for place in range(number or 1)]
+        return [sampling] * number
+    return [replace(sampling, seed=(sampling.seed + place) % _SEEDS) for place in range(number)]
 
 
 def write_answers(model: LanguageModel, task: Task, form: Form, file: IO[bytes] | None) -> None:
@@ -104,35 +110,34 @@ def write_answers(model: LanguageModel, task: Task, form: Form, file: IO[bytes] 
         NothingToExtractError: an answer lacks the part that was asked for; as JSON that is `null` instead.
         EngineError: an answer failed.
     """
-    with contextlib.ExitStack() as running:
-        answers = [
-            (
-                running.enter_context(model.chat(task.messages, sampling=one, max_tokens=task.max_tokens)),
-                one.seed,
-            )
-            for one in seeded(task.sampling, form.number)
-        ]
-        _write_all(model, answers, form, file)
-
-
-def _write_all(
-    model: LanguageModel, answers: Sequence[tuple[Generation, int | None]], form: Form, file: IO[bytes] | None
-) -> None:
     rows = []
-    for place, (generation, seed) in enumerate(answers, start=1):
+    number = form.number or 1
+    for place, (generation, seed) in enumerate(_answers(model, task, number), start=1):
         if form.json:
             completion = generation.result()
             finished = completion.finished
             rows.append(_row(model, completion, seed, form.extract))
         else:
-            if len(answers) > 1:
-                _write(_heading(place, len(answers), seed), file)
+            if number > 1:
+                _write(_heading(place, number, seed), file)
             finished = _write_one(generation, form, file)
-        which = f"answer {place}: " if len(answers) > 1 else ""
+        which = f"answer {place}: " if number > 1 else ""
         _tell(model, finished, form, which)
     if form.json:
         shown = rows[0] if form.number is None else rows
         _write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", file)
+
+
+def _answers(model: LanguageModel, task: Task, number: int) -> Iterator[tuple[Generation, int | None]]:
+    """Yield answers that are being written, with their seeds; who stops reading cancels the rest."""
+
+    def ask(sampling: SamplingSettings) -> Generation:
+        return model.chat(task.messages, sampling=sampling, max_tokens=task.max_tokens)
+
+    with contextlib.ExitStack() as running:
+        answers = ((running.enter_context(ask(one)), one.seed) for one in seeded(task.sampling, number))
+        # llama-cpp-python's server ends an answer when the next one is asked for.
+        yield from answers if _on_a_server(task.model) else list(answers)
 
 
 def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Finished:
@@ -155,12 +160,15 @@ def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Fi
 
 def _print_raw(generation: Generation) -> Finished:
     """Write an answer as it comes and leave its lines to the terminal."""
+    began = False
     try:
         for event in generation:
+            began = True
             if isinstance(event, Text):
                 _write(event.delta, None)
     finally:
-        _write("\n", None)  # also when the engine failed: the error gets a line of its own
+        if began:  # also when the engine failed: the error gets a line of its own
+            _write("\n", None)
     return generation.result().finished
 
 

@@ -229,6 +229,14 @@ def test_the_command_line_talks_to_a_server(address, run_cli):
     assert "hint: set PHI4LOCAL_API_KEY" in refused.stderr
 
 
+def test_several_answers_of_a_server_are_complete(address, run_cli):
+    words = ["run", address, "What is 3 plus 4?", "--temperature", "0", "--seed", "7", "-N", "3", "--json"]
+    rows = json.loads(run_cli(words, env={"PHI4LOCAL_API_KEY": KEY}).stdout)
+    assert [(row["seed"], row["finish_reason"], row["text"]) for row in rows] == [
+        (seed, "stop", "3 plus 4 is 7.") for seed in (7, 8, 9)
+    ]
+
+
 def test_bench_measures_a_server_as_its_clients_see_it(run_cli, address):
     flags = ["-p", "48", "-n", "6", "-pg", "16,4", "-r", "2", "-o", "json"]
     done = run_cli(["bench", "--url", address, *flags], env={"PHI4LOCAL_API_KEY": KEY})
