@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def first_json(text: str) -> str | None:
     for candidate in (text, *code_blocks(text)):
         if _is_json(candidate):
             return candidate.strip()
-    for beginning in list(re.finditer(r"[{\[]", text))[:MOST_BEGINNINGS]:
+    for beginning in itertools.islice(re.finditer(r"[{\[]", text), MOST_BEGINNINGS):
         try:
             _, end = _DECODER.raw_decode(text, beginning.start())
         except (ValueError, RecursionError):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 EXTRACTABLE = {"code": "block of code", "json": "JSON"}
 MOST_AT_ONCE = 8
 """Answers that are written together; the others wait for a place."""
+ONE_CONTEXT = 16
+"""Cells of the cache: the fewest that settings may name, which the engine raises to those of one context."""
 _SEEDS = 2**32
 
 
@@ -83,7 +85,7 @@ def loading_for(number: int | None, name: str | None, loading: LoadSettings) -> 
     """
     if number is None or number == 1 or _on_a_server(name):
         return loading
-    return replace(loading, parallel=min(number, MOST_AT_ONCE), cache_tokens=16)
+    return replace(loading, parallel=min(number, MOST_AT_ONCE), cache_tokens=ONE_CONTEXT)
 
 
 def _on_a_server(name: str | None) -> bool:
@@ -110,7 +112,7 @@ def write_answers(model: LanguageModel, task: Task, form: Form, file: IO[bytes] 
         NothingToExtractError: an answer lacks the part that was asked for; as JSON that is `null` instead.
         EngineError: an answer failed.
     """
-    rows = []
+    rows, texts = [], set()
     number = form.number or 1
     for place, (generation, seed) in enumerate(_answers(model, task, number), start=1):
         if form.json:
@@ -123,6 +125,9 @@ def write_answers(model: LanguageModel, task: Task, form: Form, file: IO[bytes] 
             finished = _write_one(generation, form, file)
         which = f"answer {place}: " if number > 1 else ""
         _tell(model, finished, form, which)
+        texts.add(generation.result().text)
+    if len(texts) == 1 < number:
+        render.notice("note: all answers are the same; a higher `--temperature` makes them differ")
     if form.json:
         shown = rows[0] if form.number is None else rows
         _write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", file)

