@@ -3,6 +3,7 @@
     Phi4LocalError                      exit code 1; everything below is a known failure with a hint
     ├── InvalidSettingError             a setting outside its range, or a setting that does not exist
     ├── MissingExtraError               a library that is installed only with an extra
+    ├── GuardCheckError                 a check of the guard that could not be made
     ├── UnknownModelError               a name that is no manifest, file or folder
     ├── ModelNotInstalledError          a known model of which nothing is on this machine
     ├── AmbiguousNameError              a name that stands for several models
@@ -12,6 +13,7 @@
     ├── UnknownResultError              words that stand for no kept result of a benchmark
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
+    │   ├── GuardPolicyError            a guard's policy with something that means nothing
     │   ├── GGUFError                   a GGUF header or its values
     │   ├── ModelFileChangedError       a file that was replaced or removed while its model ran
     │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
@@ -63,6 +65,8 @@
 from phi4local.errors.base import (
     FileFormatError,
     FileWriteError,
+    GuardCheckError,
+    GuardPolicyError,
     InvalidSettingError,
     MissingExtraError,
     NotEnoughDiskError,
@@ -142,6 +146,8 @@ __all__ = [
     "FileWriteError",
     "GGUFError",
     "GpuMissingError",
+    "GuardCheckError",
+    "GuardPolicyError",
     "InputFileError",
     "InvalidReferenceError",
     "InvalidSettingError",

@@ -79,3 +79,19 @@ class NotEnoughDiskError(FileWriteError):
         )
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+
+
+class GuardPolicyError(FileFormatError):
+    """A guard's policy with a key, a value or a rule that means nothing."""
+
+    hint = "docs/guard.md describes the file and has an example"
+
+
+class GuardCheckError(Phi4LocalError):
+    """A check of the guard that could not be made; what happens then is the policy's `on_failure`."""
+
+    hint = "the policy's `on_failure` says what happens when a check cannot be made"
+
+    def __init__(self, rule: str, problem: str) -> None:
+        super().__init__(f"the guard's rule `{rule}`: {problem}")
+        self.rule = rule
