@@ -30,7 +30,7 @@ class Words:
 
     def read_template(self) -> PromptTemplate:
         """Return the template, or one that is the prompt alone."""
-        return template_files.read(self.template) if self.template else PromptTemplate()
+        return PromptTemplate() if self.template is None else template_files.read(self.template)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
