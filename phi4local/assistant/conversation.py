@@ -70,6 +70,7 @@ class Conversation(History):
         try:
             yield from self._answer(turn, chosen)
         finally:
+            self._cancelled, self._running = False, None
             if self.record and len(self.messages) < len(turn):
                 self.record.undo()
 
@@ -85,7 +86,6 @@ class Conversation(History):
         return self.ask(self.undo(), sampling=sampling)
 
     def _answer(self, turn: list[Message], sampling: SamplingSettings | None) -> Iterator[Event]:
-        self._cancelled = False
         generation = self.model.chat(
             turn, sampling=sampling, max_tokens=self.max_tokens, kept_ids=self._kept_ids
         )

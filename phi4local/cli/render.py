@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from phi4local.cli.text import visible
+from phi4local.cli.wrap import WordWrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +45,38 @@ def write(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Say one line on stderr."""
-    sys.stderr.write(visible(text) + "\n")
+    """Say one line on stderr; a terminal gets it broken between words."""
+    sys.stderr.write(_wrapped(visible(text)) + "\n")
     sys.stderr.flush()
+
+
+def _wrapped(text: str) -> str:
+    if not sys.stderr.isatty():
+        return text
+    wrap = WordWrap(shutil.get_terminal_size().columns)
+    return wrap.feed(text) + wrap.finish()
+
+
+def columns(rows: Sequence[tuple[str, str]]) -> None:
+    """Say two columns on stderr, the right one broken between words."""
+    indent = max(len(left) for left, _ in rows) + 2
+    room = max(20, (shutil.get_terminal_size().columns if sys.stderr.isatty() else 200) - indent)
+    for left, right in rows:
+        first, *more = textwrap.wrap(visible(right), room) or [""]
+        sys.stderr.write(f"{visible(left):<{indent}}{first}\n")
+        sys.stderr.writelines(f"{'':<{indent}}{line}\n" for line in more)
+    sys.stderr.flush()
+
+
+def times(number: int, one: str, many: str | None = None) -> str:
+    """Return a number and its noun. Example: `times(2, "turn")` is "2 turns"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def dim_notice(text: str) -> None:
     """Say one line on stderr that matters less than the answer: dimmed on a terminal that has colours."""
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-        sys.stderr.write(f"\x1b[2m{visible(text)}\x1b[0m\n")
+        sys.stderr.write(f"\x1b[2m{_wrapped(visible(text))}\x1b[0m\n")
         sys.stderr.flush()
     else:
         notice(text)

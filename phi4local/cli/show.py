@@ -65,8 +65,12 @@ def show(
     elif json:
         render.print_json(facts)
     else:
-        rows = [(_label(name), _cell(name, value)) for name, value in facts.items()]
-        render.table(str(facts["name"]), ("FACT", "VALUE"), rows)
+        render.table(str(facts["name"]), ("FACT", "VALUE"), fact_rows(facts))
+
+
+def fact_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return facts of a model as rows of a table. Example: `{"size_bytes": 9e9}` → `[("size", "9 GB …")]`."""
+    return [(_label(name), _cell(name, value)) for name, value in facts.items()]
 
 
 def _label(name: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from phi4local.engine import ContextShifted, Event
 
-_REASONS = {
+REASONS = {
     "length": "stopped at the token limit",
     "time": "stopped at the time limit",
     "cancelled": "interrupted",
@@ -37,7 +37,7 @@ def print_answer(events: Iterable[Event]) -> Finished:
                 began = True
                 return event
             if not isinstance(event, Text):
-                _tell_of_shift(event)
+                tell_of_shift(event)
                 continue
             began = True
             sys.stdout.write(wrap.feed(visible(event.delta, keep_lines=True)) if wrap else event.delta)
@@ -49,7 +49,8 @@ def print_answer(events: Iterable[Event]) -> Finished:
     raise RuntimeError("an answer ended without its last event")
 
 
-def _tell_of_shift(event: ContextShifted) -> None:
+def tell_of_shift(event: ContextShifted) -> None:
+    """Say on stderr that turns were dropped."""
     turns = "the oldest turn" if event.turns == 1 else f"the {event.turns} oldest turns"
     sys.stderr.write(f"the context is full: {turns} ({event.tokens:,} tokens) dropped\n")
 
@@ -67,7 +68,7 @@ def statistics(finished: Finished) -> str:
     if usage.drafted_tokens:
         parts.append(f"{usage.accepted_tokens:,} of {usage.drafted_tokens:,} guesses right")
     if finished.reason != "stop":
-        parts.append(_REASONS[finished.reason])
+        parts.append(REASONS[finished.reason])
     return ", ".join(parts)
 
 

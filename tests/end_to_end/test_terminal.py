@@ -1,8 +1,7 @@
-"""A conversation on a real pseudo-terminal."""
+"""Commands on a real pseudo-terminal; the conversation is in test_chat_terminal.py."""
 
 import os
 import sys
-import time
 
 import pytest
 
@@ -30,50 +29,6 @@ def terminal(phi4local_home):
         child.close(force=True)
 
 
-def test_a_conversation_with_statistics_and_a_goodbye(terminal):
-    chat = terminal("chat", "phi4-nano")
-    chat.expect("tokens of context, (all layers on the CPU|[0-9]+ of 9 layers on the GPU)")
-    chat.expect(">>> ")
-    chat.sendline("What is 3 plus 4?")
-    chat.expect("3 plus 4 is 7.")
-    chat.expect(r"9 tokens at [\d,.]+ tok/s")
-    chat.expect(r"context \d+/2,048")
-    chat.expect(">>> ")
-    chat.sendline("/help")
-    chat.expect("/new")
-    chat.expect(">>> ")
-    chat.sendline("/nonsense")
-    chat.expect("no command /nonsense")
-    chat.expect(">>> ")
-    chat.sendline("/bye")
-    chat.expect(pexpect.EOF)
-    chat.wait()
-    assert chat.exitstatus == 0
-
-
-def test_ctrl_c_ends_an_answer_and_keeps_the_conversation(terminal):
-    chat = terminal("chat", "phi4-nano", "--temperature", "2", "--top-k", "0", "--min-p", "0", "--top-p", "1")
-    chat.expect(">>> ")
-    chat.sendline("Tell me a long story.")
-    time.sleep(0.15)
-    chat.sendintr()
-    chat.expect("tok/s")
-    chat.expect(">>> ")
-    chat.sendline("/bye")
-    chat.expect(pexpect.EOF)
-    chat.wait()
-    assert chat.exitstatus == 0
-
-
-def test_ctrl_d_leaves(terminal):
-    chat = terminal("chat", "phi4-nano")
-    chat.expect(">>> ")
-    chat.sendeof()
-    chat.expect(pexpect.EOF)
-    chat.wait()
-    assert chat.exitstatus == 0
-
-
 def test_ctrl_c_during_run_exits_with_130(terminal):
     run = terminal(
         "run",
@@ -93,14 +48,6 @@ def test_ctrl_c_during_run_exits_with_130(terminal):
     run.expect(pexpect.EOF)
     run.wait()
     assert (run.exitstatus, run.signalstatus) == (130, None)
-
-
-def test_a_terminal_without_colours_gets_none(terminal):
-    chat = terminal("chat", "phi4-nano", TERM="dumb", NO_COLOR="1")
-    chat.expect(">>> ")
-    chat.sendline("List three fruits.")
-    chat.expect("tok/s")
-    assert "\x1b[" not in chat.before.replace("\x1b[?2004h", "").replace("\x1b[?2004l", "")
 
 
 def test_commands_know_how_wide_the_terminal_is():

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from phi4local.cli import options, render
-from phi4local.cli.opening import open_with_progress
+import typer
 
-if TYPE_CHECKING:
-    from phi4local.runtime.language_model import LanguageModel
+from phi4local.cli import options
+
+SESSION, SCREEN = "Session", "Screen"
 
 
 def chat(
     model: options.Model = None,
     system: options.System = None,
+    go_on: Annotated[
+        bool, typer.Option("--continue", "-C", help="Go on with the last session", rich_help_panel=SESSION)
+    ] = False,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", help="Go on with this session, or begin it", rich_help_panel=SESSION),
+    ] = None,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save/--no-save", help="Keep the conversation on this machine", rich_help_panel=SESSION
+        ),
+    ] = True,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history/--no-history", help="Keep what was typed, for the arrow keys", rich_help_panel=SESSION
+        ),
+    ] = True,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Show answers as they come, without markdown", rich_help_panel=SCREEN),
+    ] = False,
+    think: Annotated[
+        str,
+        typer.Option(
+            "--think", metavar="show|fold|hide", help="Thoughts of reasoning models", rich_help_panel=SCREEN
+        ),
+    ] = "fold",
     max_tokens: options.MaxTokens = None,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
@@ -42,26 +70,14 @@ def chat(
 
     In a pipe every line is one turn and only the answers come out. Example: phi4local chat phi4-nano
     """
-    from phi4local.assistant.conversation import Conversation
-    from phi4local.cli.chat import piped, terminal
+    from phi4local.cli.chat import start
 
     chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     loading = loading.filled_from(options.speculation_settings(wanted=speculation))
-    with open_with_progress(model, loading, adapter, yes=yes) as opened:
-        _mention_real_model(model, opened)
-        conversation = Conversation(opened, system=system, sampling=chosen, max_tokens=max_tokens)
-        if sys.stdin.isatty():
-            terminal.converse(opened, conversation)
-        else:
-            piped.converse(conversation)
-
-
-def _mention_real_model(asked: str | None, opened: LanguageModel) -> None:
-    from phi4local import catalog
-    from phi4local.runtime.resolve import EMBEDDED_MODEL, how_to_get
-
-    if asked is None and opened.name == EMBEDDED_MODEL:
-        render.notice(f"phi4-nano is a tiny demo; for the real model: {how_to_get(catalog.find('phi-4'))}")
+    opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes)
+    talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens)
+    kept = start.Kept(go_on=go_on, session=session, save=save, history=history)
+    start.talk(model, opening, talk, kept, start.view(raw=raw, think=think))

@@ -1,119 +1,111 @@
-"""A conversation on a terminal."""
+"""A conversation on a terminal: read a line, do what it says, until the person leaves."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
-from phi4local.cli.stream import print_answer, statistics
-from phi4local.cli.text import visible
+from phi4local.cli.chat import commands, reply
+from phi4local.cli.chat.commands import COMMANDS, Ask, Leave, Retry
+from phi4local.cli.chat.editor import Editor, PlainEditor
+from phi4local.cli.chat.places import headline
+from phi4local.cli.chat.status import line as status_line
 from phi4local.errors import Phi4LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
+    from pathlib import Path
 
-    from phi4local.assistant.conversation import Conversation
-    from phi4local.runtime.model import Model
-    from phi4local.runtime.remote.model import RemoteModel
+    from phi4local.cli.chat.commands.action import Action
+    from phi4local.cli.chat.state import Chat
+    from phi4local.settings import SamplingSettings
 
-PROMPT = ">>> "
-HELP = """/new    start a new conversation
-/help   show this
-/bye    leave (also Ctrl-D)
-Ctrl-C ends an answer; what came so far is kept."""
+WARNING = "You talk with an AI. It may be wrong, and knows English best."
 
 
-def converse(model: Model | RemoteModel, conversation: Conversation) -> None:
-    """Read turns and answer them until /bye or the end of input."""
-    _enable_line_editing()
-    render.notice(_headline(model))
-    render.notice("/help lists the commands, Ctrl-D leaves")
+def converse(chat: Chat, history: Path | None) -> None:
+    """Read turns and answer them until /exit or the end of input.
+
+    Args:
+        chat: the conversation.
+        history: the file of what was typed before, or `None` to keep none.
+    """
+    render.notice(headline(chat.model))
+    render.notice(f"{WARNING} /help lists the commands, Ctrl-D leaves.")
+    editor = _editor(chat, history)
+    interrupted = False
     while True:
         try:
-            text = _read_line().strip()
+            text = editor.read()
         except EOFError:
-            sys.stdout.write("\n")
             return
         except KeyboardInterrupt:
-            sys.stdout.write("\n")
-            render.notice("Ctrl-D or /bye leaves")
+            if interrupted:
+                raise
+            interrupted = True
+            render.notice("Ctrl-C again or Ctrl-D leaves")
             continue
-        if text.split()[:1] == ["/bye"]:
+        interrupted = False
+        if text and not _turn(chat, text, editor):
             return
-        if text.startswith("/"):
-            _command(text, conversation)
-        elif text:
-            _answer(model, conversation, text)
 
 
-def _read_line() -> str:
-    if sys.stdout.isatty():
-        return input(PROMPT)
-    sys.stderr.write(PROMPT)  # the answers go to a file: the prompt does not belong there
-    sys.stderr.flush()
-    return input()
+def _editor(chat: Chat, history: Path | None) -> Editor | PlainEditor:
+    from phi4local.cli.chat.completion import Words
+    from phi4local.cli.options import complete_model
+
+    if not reply.is_screen(sys.stderr if not sys.stdout.isatty() else sys.stdout):
+        return PlainEditor()
+    names = [name for command in COMMANDS for name in command.names]
+    words = Words(
+        names,
+        {"/model": lambda: complete_model(""), "/load": lambda: [one.name for one in chat.library.list()]},
+    )
+    blocks = "utf" in (sys.stdout.encoding or "").lower()
+    return Editor(
+        history=history,
+        completer=words,
+        status=lambda: status_line(chat.status(), reply.columns(), blocks=blocks),
+        colour=reply.has_colour(),
+    )
 
 
-def _headline(model: Model | RemoteModel) -> str:
-    from phi4local.runtime.remote.model import RemoteModel
-
-    if isinstance(model, RemoteModel):
-        return f"{visible(model.name)} on {model.address}"
-    settings = model.facts.settings
-    on_gpu, layers = settings.gpu_layers or 0, model.file.layers + 1
-    where = [f"{on_gpu} of {layers} layers on the GPU" if on_gpu else "all layers on the CPU"]
-    where += [f"{settings.threads} threads"] if on_gpu < layers else []
-    size = render.size(model.file.header.file_bytes)
-    return f"{model.name}, {size}, {model.context_tokens:,} tokens of context, {', '.join(where)}"
-
-
-def _command(text: str, conversation: Conversation) -> None:
-    name = text.split(maxsplit=1)[0]
-    if name == "/new":
-        conversation.clear()
-        render.notice("a new conversation")
-    elif name == "/help":
-        for line in HELP.split("\n"):
-            render.notice(line)
-    else:
-        render.notice(f"there is no command {name}; /help lists them")
-
-
-def _answer(model: Model | RemoteModel, conversation: Conversation, text: str) -> None:
+def _turn(chat: Chat, text: str, editor: Editor | PlainEditor) -> bool:
+    """Do what a person said, and return whether the conversation goes on."""
     try:
-        with _interrupt_cancels(conversation):
-            finished = print_answer(conversation.ask(text))
+        action = _command(chat, text) if text.startswith("/") else Ask(text)
+        if isinstance(action, Leave):
+            return False
+        if isinstance(action, Ask):
+            _answer(chat, editor, chat.with_attached(action.text), None)
+        elif isinstance(action, Retry):
+            _answer(chat, editor, chat.conversation.undo(), action.sampling)
     except Phi4LocalError as error:
         render.notice(f"error: {error}")
         if error.hint:
             render.notice(f"hint: {error.hint}")
-        return
-    usage = finished.usage
-    used = usage.prompt_tokens + usage.generated_tokens
-    limit = f"/{model.context_tokens:,}" if model.context_tokens else ""
-    render.dim_notice(f"{statistics(finished)}, context {used:,}{limit}")
-    sys.stdout.write("\n")
+    return True
 
 
-@contextlib.contextmanager
-def _interrupt_cancels(conversation: Conversation) -> Iterator[None]:
-    """Make the first Ctrl-C end the answer and the second one the program."""
-
-    def cancel(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        conversation.cancel()
-
-    before = signal.signal(signal.SIGINT, cancel)
+def _command(chat: Chat, text: str) -> Action:
+    """Do what a command says; Ctrl-C stops it and keeps the conversation."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return commands.perform(chat, text)
+    except KeyboardInterrupt:
+        render.notice("stopped")
+        return None
 
 
-def _enable_line_editing() -> None:
-    with contextlib.suppress(ImportError):  # Windows consoles edit lines themselves
-        import readline  # noqa: F401 - importing it is what gives input() its keys
+def _answer(
+    chat: Chat, editor: Editor | PlainEditor, question: str, sampling: SamplingSettings | None
+) -> None:
+    with reply.interruptible(chat.conversation, editor.interrupted):
+        if chat.saves and chat.session is None:
+            chat.begin_session(chat.wanted_session)
+        finished = reply.show(chat.conversation.ask(question, sampling=sampling), chat.view)
+    chat.finish(finished)
+    reply.below(finished, chat.view, chat.model.context_tokens)
+    sys.stdout.write("\n")
+    sys.stdout.flush()

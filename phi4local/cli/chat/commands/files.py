@@ -1,0 +1,91 @@
+"""Commands that take files in and write the conversation out."""
+
+from __future__ import annotations
+
+import glob as globbing
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phi4local.cli import render
+from phi4local.errors import FileFormatError, InvalidSettingError, NoTurnError
+from phi4local.files import new_file
+
+if TYPE_CHECKING:
+    from phi4local.cli.chat.state import Chat
+
+MOST_FILES = 100
+MOST_BYTES = 10_000_000
+_FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1\s*$", re.DOTALL | re.MULTILINE)
+
+
+def read(chat: Chat, argument: str) -> None:
+    """Put a file into the next question."""
+    if not argument:
+        raise InvalidSettingError("read", "names no file", hint="for example `/read notes.md`")
+    _attach(chat, Path(argument).expanduser())
+
+
+def glob(chat: Chat, argument: str) -> None:
+    """Put the files of a pattern into the next question."""
+    if not argument:
+        raise InvalidSettingError("glob", "names no pattern", hint="for example `/glob src/**/*.py`")
+    pattern = str(Path(argument).expanduser())
+    names = sorted(globbing.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns, too
+    found = [path for name in names if (path := Path(name)).is_file()]
+    if not found:
+        raise InvalidSettingError("glob", f"{argument!r} fits no file", hint="`**` reaches into folders")
+    if len(found) > MOST_FILES:
+        raise InvalidSettingError("glob", f"fits {len(found)} files; {MOST_FILES} are the most")
+    for path in found:
+        _attach(chat, path)
+
+
+def _attach(chat: Chat, path: Path) -> None:
+    text = _text_of(path)
+    chat.attached[str(path)] = text
+    lines = render.times(len(text.splitlines()), "line")
+    render.notice(f"{path}: {lines}{chat.cost_of(text)}, goes along with the next question")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise FileFormatError(path, f"has more than {MOST_BYTES:,} bytes", hint="cut out what matters")
+        data = path.read_bytes()
+    except OSError as error:
+        problem = (error.strerror or str(error)).lower()
+        raise FileFormatError(path, f"cannot be read: {problem}", hint="name a text file") from error
+    if b"\0" in data[:8192]:
+        raise FileFormatError(path, "is no text file", hint="convert it to text first")
+    return data.decode("utf-8", errors="replace")
+
+
+def export(chat: Chat, argument: str) -> None:
+    """Write the conversation to a file. Examples: `/export md`, `/export html talk.html`."""
+    from phi4local.assistant.sessions import export as exports
+
+    kind, _, name = argument.partition(" ")
+    makers = {"md": exports.to_markdown, "json": exports.to_json, "html": exports.to_html}
+    if kind not in makers:
+        raise InvalidSettingError("export", f"is {kind!r}", hint="write `/export md`, `json` or `html`")
+    path = Path(name.strip() or f"{chat.transcript().name or 'conversation'}.{kind}").expanduser()
+    text = makers[kind](chat.transcript())
+    with new_file(path) as file:
+        file.write(text.encode())
+    render.notice(f"written: {path}")
+
+
+def copy(chat: Chat, argument: str) -> None:
+    """Copy the last answer, or its last block of code."""
+    from phi4local.cli.chat import outside
+
+    answer = chat.conversation.last_answer
+    if answer is None:
+        raise NoTurnError("nothing was answered yet", hint="ask something first")
+    if argument == "code":
+        blocks = _FENCE.findall(answer)
+        if not blocks:
+            raise NoTurnError("the last answer has no block of code", hint="`/copy` takes all of it")
+        answer = blocks[-1][1]
+    render.notice(f"{len(answer):,} characters went to {outside.copy(answer)}")

@@ -1,0 +1,53 @@
+"""What a model is called, and where it computes, in a few words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phi4local.cli import render
+from phi4local.cli.text import visible
+
+if TYPE_CHECKING:
+    from phi4local.runtime.language_model import LanguageModel
+
+
+def title_of(model: LanguageModel) -> str:
+    """Return name and quantization. Example: "phi-4 Q4_K_M"."""
+    from phi4local.gguf.file_types import quantization_of
+    from phi4local.runtime.model import Model
+
+    if not isinstance(model, Model):
+        return visible(model.name)
+    kind = quantization_of(model.file.header)
+    known = kind == "unknown" or kind.lower() in model.name.lower()
+    return visible(model.name if known else f"{model.name} {kind}")
+
+
+def place_of(model: LanguageModel) -> str:
+    """Return where the layers are. Examples: "CPU", "41 of 41 layers on the GPU"."""
+    from phi4local.runtime.model import Model
+    from phi4local.runtime.remote.model import RemoteModel
+
+    if isinstance(model, RemoteModel):
+        return model.address
+    if not isinstance(model, Model):
+        return ""
+    on_gpu = model.facts.settings.gpu_layers or 0
+    return f"{on_gpu} of {model.file.layers + 1} layers on the GPU" if on_gpu else "CPU"
+
+
+def headline(model: LanguageModel) -> str:
+    """Return what a person sees first of a model, in one line.
+
+    Example: "phi-4, 9.06 GB, 16,384 tokens of context, all layers on the CPU, 8 threads".
+    """
+    from phi4local.runtime.model import Model
+
+    if not isinstance(model, Model):
+        return f"{visible(model.name)} on {place_of(model)}"
+    settings = model.facts.settings
+    on_gpu, layers = settings.gpu_layers or 0, model.file.layers + 1
+    where = [place_of(model) if on_gpu else "all layers on the CPU"]
+    where += [f"{settings.threads} threads"] if on_gpu < layers else []
+    size = render.size(model.file.header.file_bytes)
+    return f"{visible(model.name)}, {size}, {model.context_tokens:,} tokens of context, {', '.join(where)}"

@@ -1,0 +1,160 @@
+"""An answer on the terminal, as it comes; Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from phi4local.cli import render
+from phi4local.cli.stream import REASONS, print_answer, statistics, tell_of_shift
+from phi4local.cli.text import visible
+from phi4local.cli.wrap import WordWrap
+from phi4local.engine import ContextShifted, Finished, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import TextIO
+
+    from phi4local.assistant.conversation import Conversation
+    from phi4local.cli.chat.state import View
+    from phi4local.engine import Event
+
+
+@contextlib.contextmanager
+def interruptible(conversation: Conversation, pressed: Callable[[], bool]) -> Iterator[None]:
+    """Make the first Ctrl-C end the answer and the second one the program; keys stay off the screen.
+
+    Args:
+        conversation: whose answer it is.
+        pressed: returns whether Ctrl-C was typed before the terminal made a signal of it.
+    """
+    with _interrupt_cancels(conversation), quiet_keys():
+        if pressed():
+            conversation.cancel()
+        yield
+
+
+def show(events: Iterator[Event], view: View) -> Finished:
+    """Write an answer to stdout as it comes, and return its end.
+
+    Raises:
+        Phi4LocalError: the engine failed.
+        KeyboardInterrupt: Ctrl-C came twice.
+    """
+    if view.raw or not is_screen(sys.stdout):
+        return print_answer(events)
+    return _draw(events)
+
+
+def is_screen(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_colour() -> bool:
+    """Return whether styles are wanted and possible on stdout."""
+    return is_screen(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def columns() -> int:
+    """Return the cells of a line now."""
+    return shutil.get_terminal_size().columns
+
+
+def _draw(events: Iterator[Event]) -> Finished:
+    drawn = WordWrap(columns())
+    began = False
+    try:
+        for event in events:
+            if isinstance(event, Finished):
+                began = True
+                return event
+            if isinstance(event, ContextShifted):
+                tell_of_shift(event)
+            elif isinstance(event, Text) and event.delta:
+                began = True
+                _write(drawn.feed(visible(event.delta, keep_lines=True)))
+    finally:
+        if began:  # also when the engine failed: the error gets a line of its own
+            _write(drawn.finish() + "\n")
+    raise RuntimeError("an answer ended without its last event")
+
+
+def _write(text: str) -> None:
+    if text:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def below(finished: Finished, view: View, context_tokens: int) -> None:
+    """Say what an answer took: nothing, a line, or everything that is known, as the view says."""
+    if view.verbosity == "quiet":
+        if finished.reason != "stop":
+            render.dim_notice(REASONS[finished.reason])
+        return
+    used = finished.usage.prompt_tokens + finished.usage.generated_tokens
+    limit = f"/{context_tokens:,}" if context_tokens else ""
+    render.dim_notice(f"{statistics(finished)}, context {used:,}{limit}")
+    if view.verbosity == "verbose":
+        times = finished.timings
+        first, queued, choosing = (
+            f"{seconds * 1000:,.0f} ms"
+            for seconds in (times.prompt_seconds, times.queued_seconds, times.sampling_seconds)
+        )
+        render.dim_notice(
+            f"first token after {first}, queued {queued}, {times.generation_seconds:.2f} s of writing, "
+            f"{choosing} of it choosing tokens"
+        )
+
+
+@contextlib.contextmanager
+def _interrupt_cancels(conversation: Conversation) -> Iterator[None]:
+    """Make the first Ctrl-C end the answer and the second one the program."""
+
+    def cancel(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        conversation.cancel()
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def quiet_keys() -> Iterator[None]:
+    """Keep what is typed while an answer comes off the screen; the next prompt gets it.
+
+    After Ctrl-Z and back the terminal echoes again, because the shell was there in between.
+    """
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    terminal = sys.stdin.fileno()
+
+    def silence(*_: object) -> None:
+        mode = termios.tcgetattr(terminal)
+        mode[3] &= ~(termios.ECHO | termios.ICANON)
+        termios.tcsetattr(terminal, termios.TCSANOW, mode)
+
+    try:
+        before = termios.tcgetattr(terminal)
+    except termios.error:  # input is no terminal
+        yield
+        return
+    resumed = signal.signal(signal.SIGCONT, silence)
+    try:
+        silence()
+        yield
+    finally:
+        signal.signal(signal.SIGCONT, resumed)
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(terminal, termios.TCSANOW, before)

@@ -1,0 +1,133 @@
+"""From the options of `phi4local chat` to a running conversation."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phi4local.cli import render
+from phi4local.cli.opening import open_with_progress
+from phi4local.errors import InvalidSettingError
+
+if TYPE_CHECKING:
+    from phi4local.cli.chat.state import Chat, View
+    from phi4local.runtime.language_model import LanguageModel
+    from phi4local.settings import LoadSettings, SamplingSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How models are opened: the first one, and those that `/model` names later."""
+
+    loading: LoadSettings
+    adapters: list[str]
+    yes: bool
+
+    def __call__(self, name: str | None, adapters: list[str]) -> LanguageModel:
+        """Return a running model."""
+        return open_with_progress(name, self.loading, adapters, yes=self.yes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """How answers are made."""
+
+    system: str | None
+    sampling: SamplingSettings
+    max_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept of the conversation, and which one goes on."""
+
+    go_on: bool
+    session: str | None
+    save: bool
+    history: bool
+
+
+def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View) -> None:
+    """Open the model and converse, on a terminal or through a pipe.
+
+    Raises:
+        Phi4LocalError: what opening a model or a session says.
+    """
+    from phi4local.assistant.conversation import Conversation
+    from phi4local.assistant.sessions.library import SessionLibrary
+    from phi4local.cli.chat.state import Chat
+    from phi4local.store import home
+
+    library = SessionLibrary(report=lambda line: render.notice(f"note: {line}"))
+    opened = opening(model, opening.adapters)
+    try:
+        _mention_real_model(model, opened)
+        conversation = Conversation(
+            opened, system=how.system, sampling=how.sampling, max_tokens=how.max_tokens
+        )
+        chat = Chat(
+            conversation=conversation,
+            library=library,
+            open_model=opening,
+            model_name=model,
+            adapters=list(opening.adapters),
+            view=view,
+        )
+    except BaseException:
+        opened.close()
+        raise
+    try:
+        _keep(chat, kept)
+        if sys.stdin.isatty():
+            from phi4local.cli.chat import terminal
+
+            terminal.converse(chat, home.home() / "history" if kept.history else None)
+        else:
+            from phi4local.cli.chat import piped
+
+            piped.converse(conversation)
+    finally:
+        chat.close()
+
+
+def view(*, raw: bool, think: str) -> View:
+    """Return how answers are shown.
+
+    Raises:
+        InvalidSettingError: no such way to show thoughts.
+    """
+    from phi4local.cli.chat.commands.settings import THINK
+    from phi4local.cli.chat.state import View
+
+    if think not in THINK:
+        raise InvalidSettingError("think", f"is {think!r}", hint=f"one of {', '.join(THINK)}")
+    return View(raw=raw, think=think)  # type: ignore[arg-type]
+
+
+def _keep(chat: Chat, kept: Kept) -> None:
+    """Go on with the session that the person names; a pipe is kept only when it is named."""
+    from phi4local.cli.chat.commands.sessions import go_on
+    from phi4local.errors import UnknownSessionError
+
+    latest = chat.library.latest() if kept.go_on else None
+    if kept.go_on and latest is None:
+        render.notice("note: there is no session to go on with")
+    if latest is not None:
+        go_on(chat, chat.library.open(latest.id))
+        return
+    if kept.session is not None:
+        try:
+            go_on(chat, chat.library.open(kept.session))
+        except UnknownSessionError:
+            chat.saves, chat.wanted_session = True, kept.session
+    else:
+        chat.saves = kept.save and sys.stdin.isatty()
+
+
+def _mention_real_model(asked: str | None, opened: LanguageModel) -> None:
+    from phi4local import catalog
+    from phi4local.runtime.resolve import EMBEDDED_MODEL, how_to_get
+
+    if asked is None and opened.name == EMBEDDED_MODEL:
+        render.notice(f"phi4-nano is a tiny demo; for the real model: {how_to_get(catalog.find('phi-4'))}")

@@ -1,0 +1,157 @@
+"""What a terminal conversation knows while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from phi4local.cli.chat.places import place_of, title_of
+from phi4local.cli.chat.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phi4local.assistant.conversation import Conversation
+    from phi4local.assistant.sessions.library import SessionLibrary
+    from phi4local.assistant.sessions.session import Session
+    from phi4local.assistant.sessions.transcript import Transcript
+    from phi4local.engine import Finished
+    from phi4local.runtime.language_model import LanguageModel
+
+ThinkMode = Literal["show", "fold", "hide"]
+Verbosity = Literal["quiet", "normal", "verbose"]
+
+
+@dataclass(slots=True)
+class View:
+    """How answers are shown.
+
+    Attributes:
+        raw: as they come, without markdown.
+        think: what is shown of a reasoning model's thoughts.
+        verbosity: how much is said below an answer.
+    """
+
+    raw: bool = False
+    think: ThinkMode = "fold"
+    verbosity: Verbosity = "normal"
+
+
+@dataclass(slots=True)
+class Totals:
+    """What all answers of this run add up to."""
+
+    answers: int = 0
+    generated_tokens: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    generation_seconds: float = 0.0
+
+    def add(self, finished: Finished) -> None:
+        """Count one more answer."""
+        self.answers += 1
+        self.generated_tokens += finished.usage.generated_tokens
+        self.prompt_tokens += finished.usage.prompt_tokens
+        self.reused_tokens += finished.usage.reused_tokens
+        self.generation_seconds += finished.timings.generation_seconds
+
+
+@dataclass(slots=True)
+class Chat:
+    """A conversation on a terminal, and everything that its commands change.
+
+    Attributes:
+        conversation: the turns, and the model that answers.
+        library: the kept sessions.
+        open_model: opens a model by name with adapters, as the command line's options say.
+        model_name: what the person called the model.
+        session: where this conversation is written down, or `None`.
+        wanted_session: what a session that begins is called; `None` lets it be called after its time.
+        saves: begin one with the first question.
+        adapters: `FILE[:SCALE]` texts of those that are applied.
+        attached: texts that go along with the next question, by the name they came from.
+        last: the end of the last answer.
+    """
+
+    conversation: Conversation
+    library: SessionLibrary
+    open_model: Callable[[str | None, list[str]], LanguageModel]
+    model_name: str | None = None
+    session: Session | None = None
+    wanted_session: str | None = None
+    saves: bool = False
+    adapters: list[str] = field(default_factory=list)
+    view: View = field(default_factory=View)
+    attached: dict[str, str] = field(default_factory=dict)
+    last: Finished | None = None
+    totals: Totals = field(default_factory=Totals)
+    used_tokens: int = 0
+
+    @property
+    def model(self) -> LanguageModel:
+        """Who answers."""
+        return self.conversation.model
+
+    def close(self) -> None:
+        """End the model and the session's file."""
+        self.model.close()
+        if self.session is not None:
+            self.session.close()
+
+    def begin_session(self, name: str | None = None) -> Session:
+        """Keep the conversation from now on, with the turns it has already."""
+        conversation = self.conversation
+        session = self.library.create(name=name, model=title_of(self.model), system=conversation.system)
+        for message in conversation.messages:
+            if message.role == "user":
+                session.add_user(message.content)
+            elif message.role == "assistant":
+                session.add_answer(message.content, reason="stop", tokens=0)
+        conversation.record = self.session = session
+        return session
+
+    def transcript(self) -> Transcript:
+        """Return the conversation with all that is known about it, for `/export`."""
+        from phi4local.assistant.sessions.transcript import Transcript
+
+        if self.session is not None:
+            return self.session.transcript
+        return Transcript.of(self.conversation.messages, model=title_of(self.model))
+
+    def cost_of(self, text: str) -> str:
+        """Return what a text takes of the context, for a person; nothing where a server does not tell."""
+        total = self.model.context_tokens
+        if not total:
+            return ""
+        tokens = len(self.model.tokenize(text))
+        return f", {tokens:,} tokens ({tokens / total:.0%} of the context)"
+
+    def with_attached(self, question: str) -> str:
+        """Return a question behind the files that go along with it."""
+        files = "".join(f"{name}:\n```\n{text}\n```\n\n" for name, text in self.attached.items())
+        return files + question
+
+    def finish(self, finished: Finished) -> None:
+        """Take the end of an answer."""
+        self.last = finished
+        self.totals.add(finished)
+        self.used_tokens = finished.usage.prompt_tokens + finished.usage.generated_tokens
+        self.attached.clear()
+
+    def recount(self) -> None:
+        """Count the context anew, after turns were taken back; servers do not tell."""
+        on_server = not self.model.context_tokens
+        self.used_tokens = 0 if on_server else self.conversation.used_tokens()
+
+    def status(self) -> Status:
+        """Return what the status line says."""
+        sampling = self.conversation.sampling
+        structure = "json" if sampling and sampling.json_schema else ""
+        return Status(
+            model=title_of(self.model),
+            place=place_of(self.model),
+            used_tokens=self.used_tokens,
+            context_tokens=self.model.context_tokens,
+            tokens_per_second=self.last.tokens_per_second if self.last else 0.0,
+            extras=tuple(text for text in (*self.adapters, structure, *self.attached) if text),
+        )
