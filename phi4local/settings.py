@@ -27,6 +27,11 @@ KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 """Element types that llama.cpp's KV cache can have."""
 SPECULATIONS = ("auto", "lookup", "off")
 """Whether next tokens are guessed from the text so far and evaluated together."""
+STRUCTURE_SETTINGS = (
+    *("json_schema", "regex", "grammar"),
+    *("structure_after", "structure_trigger", "structure_end", "structure_start"),
+)
+"""The settings that constrain an answer, and where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +165,13 @@ class SamplingSettings(Settings):
         json_schema: the answer is JSON that follows this schema: its text, or a mapping; `{}` for any JSON.
         regex: the answer matches this regular expression as a whole.
         grammar: the answer follows this grammar, in llama.cpp's GBNF.
-        structure_after: the answer is free up to this text, such as `</think>`, and follows the schema or
-            expression behind it.
+        structure_after: the answer is free up to this text, such as `</think>`, which has to come, and
+            follows the schema or expression behind it.
+        structure_trigger: the same for a text or control token that may come or not, such as `<|tool_call|>`.
+        structure_end: the text or control token that stands behind a structure with a trigger; then the
+            answer is free again, and the trigger may come again. Without it the answer ends there.
+        structure_start: an answer that begins with this text, such as `{"name"`, follows the schema or
+            expression from its first character on; any other is free.
 
     Example: `SamplingSettings(temperature=0.7, top_p=0.95, seed=1)`.
 
@@ -199,11 +209,14 @@ class SamplingSettings(Settings):
     regex: str | None = None
     grammar: str | None = None
     structure_after: str | None = None
+    structure_trigger: str | None = None
+    structure_end: str | None = None
+    structure_start: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.json_schema, dict):
             object.__setattr__(self, "json_schema", json.dumps(self.json_schema))
-        for name in ("json_schema", "regex", "grammar", "structure_after"):
+        for name in STRUCTURE_SETTINGS:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value):
                 raise InvalidSettingError(name, f"is {value!r}; it must be a text that is not empty")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from phi4local.engine.sampling.chain import chain_steps, is_cheap, needs_few, remembered_tokens
 from phi4local.errors import InvalidSettingError, NonFiniteLogitsError
 from phi4local.native.sampler import NativeSampler
+from phi4local.settings import STRUCTURE_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,7 @@ class TokenChooser:
 
 
 def _constraint(native: NativeModel, sampling: SamplingSettings) -> Constraint | None:
-    if sampling.json_schema is None and sampling.regex is None and sampling.grammar is None:
+    if all(getattr(sampling, name) is None for name in STRUCTURE_SETTINGS):
         return None
     from phi4local.engine.structure import Constraint
 

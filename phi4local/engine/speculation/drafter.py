@@ -64,7 +64,9 @@ class Drafter:
 def drafter_for(tokens: list[int], loading: LoadSettings, sampling: SamplingSettings) -> Drafter | None:
     """Return who guesses the next tokens of a request, or `None` when nobody should.
 
-    An answer that follows a schema or grammar is not guessed: what stands in the prompt seldom fits there.
+    An answer that follows a schema or grammar from its first token on is not guessed: what stands in the
+    prompt seldom fits there.
     """
     structured = sampling.json_schema or sampling.regex or sampling.grammar
-    return None if loading.speculation == "off" or structured else Drafter(tokens)
+    free_at_first = sampling.structure_after or sampling.structure_trigger or sampling.structure_start
+    return None if loading.speculation == "off" or (structured and not free_at_first) else Drafter(tokens)

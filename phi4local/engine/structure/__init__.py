@@ -2,5 +2,6 @@
 
 from phi4local.engine.structure.constraint import Constraint
 from phi4local.engine.structure.grammar import check_structure
+from phi4local.engine.structure.tools import tool_call_schema
 
-__all__ = ["Constraint", "check_structure"]
+__all__ = ["Constraint", "check_structure", "tool_call_schema"]

@@ -7,6 +7,7 @@ what a grammar may cost, and reports errors where llama.cpp's own grammars end t
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,18 +41,21 @@ class Constraint:
 
         self._kind = check_structure(sampling) or "grammar"
         self._tokens = model.vocabulary_tokens
-        grammar = lark_of(sampling) or ""
-        vocabulary = _vocabulary(model)
-        self._matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_lark(grammar), log_level=0)
-        if self._matcher.is_error():
-            raise InvalidSettingError(
-                self._kind, f"cannot be followed: {_first_line(self._matcher.get_error())}"
-            )
+        grammars = lark_of(sampling, partial(_control_token, model))
+        vocabulary = _vocabulary(model) if grammars else None
+        self._matchers = [
+            LLMatcher(vocabulary, LLMatcher.grammar_from_lark(grammar), log_level=0) for grammar in grammars
+        ]
+        for matcher in self._matchers:
+            if matcher.is_error():
+                raise InvalidSettingError(
+                    self._kind, f"cannot be followed: {_first_line(matcher.get_error())}"
+                )
 
     @property
     def done(self) -> bool:
         """Whether the answer is complete and nothing may follow."""
-        return bool(self._matcher.is_stopped() and not self._matcher.is_error())
+        return all(matcher.is_stopped() and not matcher.is_error() for matcher in self._matchers)
 
     def apply(self, logits: Any) -> None:  # noqa: ANN401 - POINTER(c_float)
         """Forbid in place, with minus infinity, what may not come next.
@@ -62,9 +66,9 @@ class Constraint:
         Raises:
             EngineError: the grammar got too complex on the way.
         """
-        packed = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        if self._matcher.is_error():
-            raise self._failure()
+        packed = np.frombuffer(self._mask(self._matchers[0]), np.uint8)
+        for matcher in self._matchers[1:]:
+            packed = packed | np.frombuffer(self._mask(matcher), np.uint8)
         allowed = np.unpackbits(packed, bitorder="little")[: self._tokens]
         np.copyto(np.ctypeslib.as_array(logits, (self._tokens,)), -np.inf, where=allowed == 0)
 
@@ -74,14 +78,30 @@ class Constraint:
         Raises:
             EngineError: it was not allowed.
         """
-        if not self._matcher.consume_token(token):
-            raise self._failure()
+        going_on = [matcher for matcher in self._matchers if matcher.consume_token(token)]
+        if not going_on:
+            raise self._failure(self._matchers[0])
+        self._matchers = going_on
 
-    def _failure(self) -> EngineError:
+    def _mask(self, matcher: Any) -> bytes:  # noqa: ANN401 - llguidance's LLMatcher
+        mask: bytes = matcher.compute_bitmask()
+        if matcher.is_error():
+            raise self._failure(matcher)
+        return mask
+
+    def _failure(self, matcher: Any) -> EngineError:  # noqa: ANN401 - llguidance's LLMatcher
         return EngineError(
-            f"the answer cannot go on with this {self._kind}: {_first_line(self._matcher.get_error())}",
+            f"the answer cannot go on with this {self._kind}: {_first_line(matcher.get_error())}",
             hint="make it simpler; deep recursion and large counts cost most",
         )
+
+
+def _control_token(model: NativeModel, text: str) -> int | None:
+    """Return the id of the control token that `text` stands for; `None` when it is plain text."""
+    ids = model.tokenize(text, special=True)
+    if len(ids) != 1 or ids == model.tokenize(text, special=False) or model.ends_generation(ids[0]):
+        return None
+    return ids[0]
 
 
 def _vocabulary(model: NativeModel) -> Any:  # noqa: ANN401 - llguidance's LLTokenizer

@@ -10,9 +10,14 @@ from phi4local.engine.structure.limits import MOST_CHARACTERS, check_pattern, ch
 from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from phi4local.settings import SamplingSettings
 
 KINDS = ("json_schema", "regex", "grammar")
+BEGINNINGS = ("structure_after", "structure_trigger", "structure_start")
+_SPACE = "space: /[ \\t\\r\\n]{0,4}/\n"
+"""White space of JSON; a few characters only, since more could go on for ever."""
 _NO_NAMES = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#.*')
 """Texts, classes and comments of a GBNF."""
 WHITESPACE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -31,35 +36,78 @@ def check_structure(sampling: SamplingSettings) -> str | None:
     return chosen[0] if chosen else None
 
 
-def lark_of(sampling: SamplingSettings) -> str | None:
-    """Return the grammar of an answer, or `None` when it is free.
+def lark_of(sampling: SamplingSettings, control: Callable[[str], int | None]) -> tuple[str, ...]:
+    """Return the grammars of an answer, which follows one of them as a whole; none when it is free.
 
-    With `structure_after` everything up to and with that text is free.
+    With `structure_after`, and with `structure_trigger` if it comes, everything up to and with that text is
+    free. With `structure_start` an answer that begins otherwise is free.
 
     Example: `regex="[0-9]+"` → `start: body` and `body: /[0-9]+/`.
 
+    Args:
+        sampling: with `json_schema`, `regex` or `grammar`.
+        control: returns the id of the control token with this text, or `None` when it is plain text.
+
     Raises:
-        InvalidSettingError: a schema, pattern or grammar that is malformed or too large.
+        InvalidSettingError: a schema, pattern or grammar that is malformed or too large, or settings that do
+            not go together.
     """
     kind = check_structure(sampling)
+    beginning = _beginning(sampling, kind)
     if kind is None:
-        return None
+        return ()
     text = getattr(sampling, kind)
     if kind == "grammar":
-        rules = _from_gbnf(text)
-        if sampling.structure_after:
-            raise InvalidSettingError("structure_after", "goes with json_schema and regex only")
-        return rules
+        return (_from_gbnf(text),)
     if kind == "regex":
         check_pattern("regex", text)
-        body = f"/{_escaped(text)}/"
+        body = f"body: /{_escaped(text)}/\n"
     else:
-        schema = checked_schema(text)
-        body = "%json " + json.dumps({**schema, "x-guidance": WHITESPACE})
-    if not sampling.structure_after:
-        return f"start: body\nbody: {body}\n"
-    before = re.escape(sampling.structure_after).replace("/", r"\/")
-    return f"start: before space body\nbefore[lazy]: /(.|\\n)*{before}/\nspace: /\\s{{0,4}}/\nbody: {body}\n"
+        body = "body: %json " + json.dumps({**checked_schema(text), "x-guidance": WHITESPACE}) + "\n"
+    if beginning == "structure_after":
+        before = _literal(sampling.structure_after or "")
+        return (f"start: before space body\nbefore[lazy]: /(.|\\n)*{before}/\n{_SPACE}{body}",)
+    if beginning == "structure_trigger":
+        return (_triggered(sampling, control) + body,)
+    if beginning == "structure_start":
+        first = _literal(sampling.structure_start or "")
+        other = f"start: OTHER\nOTHER: /(.|\\n)*/ & ~/[ \\t\\r\\n]*{first}(.|\\n)*/\n"
+        return f"start: space body\n{_SPACE}{body}", other
+    return (f"start: body\n{body}",)
+
+
+def _beginning(sampling: SamplingSettings, kind: str | None) -> str | None:
+    """Return which setting says where the structure begins; `None` for the beginning of the answer.
+
+    Raises:
+        InvalidSettingError: more than one, or one without a schema or expression.
+    """
+    chosen = [name for name in BEGINNINGS if getattr(sampling, name) is not None]
+    if len(chosen) > 1:
+        raise InvalidSettingError(chosen[1], f"cannot go together with {chosen[0]}", hint="choose one")
+    if chosen and kind not in ("json_schema", "regex"):
+        raise InvalidSettingError(chosen[0], "goes with json_schema and regex only")
+    if sampling.structure_end is not None and chosen != ["structure_trigger"]:
+        raise InvalidSettingError("structure_end", "goes with structure_trigger only")
+    return chosen[0] if chosen else None
+
+
+def _triggered(sampling: SamplingSettings, control: Callable[[str], int | None]) -> str:
+    """Return the rules around `body` of text in which a trigger may come, and again behind `structure_end`.
+
+    A text is lazy: the lexer ends it with the trigger's last character, and nothing but the structure is
+    possible there. (llguidance, docs/syntax.md, "Tool calling".)
+    """
+    trigger, end = sampling.structure_trigger or "", sampling.structure_end
+    number = control(trigger)
+    text = f"head[lazy]: /(.|\\n)*{_literal(trigger)}/\n"
+    head = text if number is None else f"head: TEXT <[{number}]>\n"
+    rules = f"TEXT: /(.|\\n)*/\n{head}{_SPACE}"
+    if end is None:
+        return f"start: TEXT | head space body\n{rules}"
+    closing = control(end)
+    tail = json.dumps(end, ensure_ascii=False) if closing is None else f"<[{closing}]>"
+    return f"start: call* TEXT\ncall: head space body space {tail}\n{rules}"
 
 
 def _from_gbnf(text: str) -> str:
@@ -82,6 +130,11 @@ def _from_gbnf(text: str) -> str:
 def _escaped(pattern: str) -> str:
     r"""Return a regular expression for between two slashes. Example: `a/b` → `a\/b`."""
     return re.sub(r"(?<!\\)((?:\\\\)*)/", r"\1\\/", pattern).replace("\n", r"\n")
+
+
+def _literal(text: str) -> str:
+    r"""Return the expression between two slashes that matches a text. Example: `</think>` → `<\/think>`."""
+    return re.escape(text).replace("/", r"\/").replace("\\\n", r"\n")
 
 
 _HINT = 'a grammar begins with a rule such as `root ::= "yes" | "no"`'

@@ -75,9 +75,9 @@ def _refused(problem: str, hint: str | None = None) -> InvalidSettingError:
     return InvalidSettingError("json_schema", problem, hint=hint or "make the schema smaller")
 
 
-_SCHEMAS = ("items", "additionalProperties", "additionalItems", "not", "if", "then", "else", "contains")
-_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_LISTS = ("prefixItems", "anyOf", "oneOf", "allOf")
+SCHEMAS = ("items", "additionalProperties", "additionalItems", "not", "if", "then", "else", "contains")
+MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+LISTS = ("prefixItems", "anyOf", "oneOf", "allOf")
 _OTHERS = frozenset(
     {
         *("type", "enum", "const", "required", "pattern", "format", "minimum", "maximum", "multipleOf"),
@@ -116,9 +116,9 @@ class _Walk:
             return
         for key, value in schema.items():
             inner = f"{place}/{key}"
-            if key in _MAPS and isinstance(value, dict):
+            if key in MAPS and isinstance(value, dict):
                 self._check_map(key, value, inner, depth)
-            elif key in _SCHEMAS or key in _LISTS:
+            elif key in SCHEMAS or key in LISTS:
                 for number, part in enumerate(value if isinstance(value, list) else [value]):
                     self.check(part, f"{inner}/{number}" if isinstance(value, list) else inner, depth + 1)
             elif key not in _OTHERS and not key.startswith("x-"):

@@ -9,7 +9,7 @@ import pytest
 
 from phi4local import catalog
 from phi4local.engine.sampling.chain import chain_steps, is_cheap, remembered_tokens, uses_penalties
-from phi4local.settings import DEFAULT_SAMPLING, SamplingSettings
+from phi4local.settings import DEFAULT_SAMPLING, STRUCTURE_SETTINGS, SamplingSettings
 
 
 def names(settings: SamplingSettings) -> list[str]:
@@ -106,7 +106,7 @@ def test_what_a_person_sets_comes_first_then_the_manifest_then_llama_cpp(name):
     assert {key: resolved[key] for key in told} == told
     rest = DEFAULT_SAMPLING.to_mapping().items()
     assert all(resolved[key] == value for key, value in rest if key not in told)
-    structure = {"json_schema", "regex", "grammar", "structure_after"}
+    structure = set(STRUCTURE_SETTINGS)
     assert {key for key, value in resolved.items() if value is None} == {"seed", "logprobs"} | structure
 
 
