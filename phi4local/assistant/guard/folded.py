@@ -39,8 +39,8 @@ class Folded:
     places: tuple[int, ...]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
-        """Return where the characters from `start` to `end` stand in the original."""
-        return self.places[start], self.places[end - 1] + 1
+        """Return where the characters from `start` to `end` stand, with the invisible ones behind them."""
+        return self.places[start], max(self.places[end - 1] + 1, self.places[end])
 
 
 def fold(text: str) -> Folded:

@@ -79,7 +79,7 @@ class OutputFilter:
             for one in findings
             if self._base + one.end > self._released
         ]
-        self._masks = joined({*self._masks, *(one for one in found if one.action == "mask")})
+        self._masks = joined(dict.fromkeys([*self._masks, *(one for one in found if one.action == "mask")]))
         stop = min((one for one in found if one.action == "block"), key=lambda one: one.start, default=None)
         out: list[Event | GuardEvent] = []
         if stop:

@@ -67,15 +67,18 @@ class WordList:
     def find(self, folded: Folded) -> list[Finding]:
         """Return the words and phrases of the list."""
         found: set[tuple[int, int]] = set()
-        for words in _both_ways(folded.text):
+        for words in _ways_to_read(folded.text):
             for first in range(len(words)):
                 end, _ = self._walk(words, first, len(folded.text))
                 if end is not None:
                     found.add((words[first].start, end))
         for chain in _chains(folded.text):
-            if self._is_listed(chain):
-                found.add((chain[0].start, chain[-1].end))
-        places = sorted(folded.original(start, end) for start, end in found)
+            for part in (chain, chain[1:]):
+                if self._is_spelled(part) and (part is chain or chain[0].text in ("a", "i")):
+                    found.add((part[0].start, part[-1].end))
+        places = sorted(
+            folded.original(*span) for span in found if not _adds_symbols(span, found, folded.text)
+        )
         return [
             Finding(rule=self.name, category=self._category, action=self._action, start=start, end=end)
             for start, end in places
@@ -84,7 +87,7 @@ class WordList:
     def open_from(self, folded: Folded) -> int:
         """Return where the first word begins that more text could make part of a finding."""
         text, first_open = folded.text, len(folded.text)
-        for words in _both_ways(text):
+        for words in _ways_to_read(text):
             for first, word in enumerate(words):
                 if word.start < first_open and self._walk(words, first, len(text))[1]:
                     first_open = word.start
@@ -113,14 +116,10 @@ class WordList:
     def _is_short(self, text: str, more: int = 0) -> bool:
         return len(_squeezed(text)) <= self._longest + more
 
-    def _is_listed(self, chain: Sequence[Word]) -> bool:
+    def _is_spelled(self, chain: Sequence[Word]) -> bool:
         whole = _joined(chain)
-        if not self._is_short(whole, 1):
-            return False
-        # "a b o m b": the article is no part of the spelled word.
-        rests = [whole[1:]] if len(chain[0].text) == 1 and whole[0] in "ai" else []
-        return any(
-            _END in self._phrases.get(reading, {}) for text in (whole, *rests) for reading in readings(text)
+        return self._is_short(whole) and any(
+            _END in self._phrases.get(reading, {}) for reading in readings(whole)
         )
 
 
@@ -128,12 +127,18 @@ def _next(nodes: list[dict[str, Any]], word: Word) -> list[dict[str, Any]]:
     return [node[reading] for node in nodes for reading in readings(word.text) if reading in node]
 
 
-def _both_ways(text: str) -> list[list[Word]]:
-    """Return the words of a text, once with symbols between words and once, if any, as parts of them."""
+def _ways_to_read(text: str) -> list[list[Word]]:
+    """Return the words of a text, with symbols between words and, if there are any, as parts of them."""
     plain = [Word(found[0], found.start(), found.end()) for found in _PLAIN.finditer(text)]
     if not any(symbol in text for symbol in _SYMBOLS):
         return [plain]
-    return [plain, [Word(found[0], found.start(), found.end()) for found in _WITH_SYMBOLS.finditer(text)]]
+    # "$h!t!" is "$h!t" and the end of a shout.
+    calm = [Word(w.text.rstrip("!"), w.start, w.start + len(w.text.rstrip("!"))) for w in _with_symbols(text)]
+    return [plain, [word for word in calm if word.text], _with_symbols(text)]
+
+
+def _with_symbols(text: str) -> list[Word]:
+    return [Word(found[0], found.start(), found.end()) for found in _WITH_SYMBOLS.finditer(text)]
 
 
 def _chains(text: str) -> list[list[Word]]:
@@ -157,6 +162,18 @@ def _is_link(gap: str, before: Word, after: Word) -> bool:
 def _can_link(rest: str, last: Word) -> bool:
     """Return whether what follows the last word, the end of the text, could become a link."""
     return len(rest) <= 2 if len(last.text) == 1 else rest == "" or (len(rest) == 1 and rest in _LINKS)
+
+
+def _adds_symbols(span: tuple[int, int], found: Iterable[tuple[int, int]], text: str) -> bool:
+    """Return whether a finding is another one with symbols around it, as in "bomb!"."""
+    start, end = span
+    return any(
+        (first, last) != span
+        and start <= first
+        and last <= end
+        and not (text[start:first] + text[last:end]).strip(_SYMBOLS)
+        for first, last in found
+    )
 
 
 def _joined(chain: Sequence[Word]) -> str:
