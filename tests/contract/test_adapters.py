@@ -1,5 +1,6 @@
 """LoRA adapters chosen by each request: the answers of a model into which they were merged."""
 
+import dataclasses
 import json
 import shutil
 
@@ -166,3 +167,26 @@ def test_files_that_are_no_adapter_for_this_model_are_refused(base, deltas, tmp_
             gguf.validate_adapter(tmp_path / f"{name}.gguf", base)
     with pytest.raises(GGUFError, match="is no adapter"):
         gguf.validate_adapter(base.path, base)
+
+
+def test_guesses_are_checked_under_the_adapters_of_their_request(native_library, base, paths, prompt):
+    """A guess of the text is the same whatever adapters are on; what it is compared with is not."""
+    repeated = prompt + prompt[:6]
+    choices = [(), (("a", 1.0),), (("b", 1.0),), (("a", 0.5), ("b", 0.5))]
+    files = file_facts(base).model_file(adapter_files(paths, base))
+    settings = LoadSettings(context_tokens=512, threads=1, parallel=4, kv_type="f32", speculation="lookup")
+
+    def long(*scales):
+        return dataclasses.replace(ask(repeated, *scales), max_tokens=160)
+
+    with Engine(files, dataclasses.replace(settings, speculation="off")) as without:
+        expected = [without.submit(long(*scales)).result().token_ids for scales in choices]
+    assert len(set(expected)) == 4
+    with Engine(files, settings) as guessing:
+        alone = [guessing.submit(long(*scales)).result() for scales in choices]
+        running = [guessing.submit(long(*scales)) for scales in choices]
+        together = [generation.result() for generation in running]
+    assert [answer.token_ids for answer in alone] == expected
+    assert [answer.token_ids for answer in together] == expected
+    assert sum(answer.finished.usage.accepted_tokens for answer in alone) > 5
+    assert sum(answer.finished.usage.accepted_tokens for answer in together) > 5
