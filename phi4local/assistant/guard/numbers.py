@@ -71,11 +71,10 @@ def is_card(groups: list[str]) -> bool:
     fours = all(size == 4 for size in sizes[:-1]) and sizes[-1] <= 4
     if not (len(sizes) == 1 or fours or max(sizes) <= 2 or sizes in _GROUPED):
         return False
-    known = any(
+    return passes_luhn(digits) and any(
         first <= digits[: len(first)] <= last and shortest <= len(digits) <= longest
         for (first, last), (shortest, longest) in _CARD_STARTS
     )
-    return known and passes_luhn(digits)
 
 
 def is_iban(text: str) -> bool:

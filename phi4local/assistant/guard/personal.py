@@ -148,13 +148,14 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
     for run in _DIGITS.finditer(text):
         groups = list(re.finditer(r"\d+", run[0]))
         for first in range(len(groups)):
-            for last in range(first, len(groups)):
-                texts = [group[0] for group in groups[first : last + 1]]
+            texts: list[str] = []
+            for group in groups[first : first + LONGEST_CARD]:
+                texts.append(group[0])
                 count = sum(map(len, texts))
                 if count > LONGEST_CARD:
                     break
                 if count >= SHORTEST_CARD and is_card(texts):
-                    yield run.start() + groups[first].start(), run.start() + groups[last].end()
+                    yield run.start() + groups[first].start(), run.start() + group.end()
 
 
 def _ibans(text: str) -> Iterator[tuple[int, int]]:

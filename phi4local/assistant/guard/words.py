@@ -12,7 +12,7 @@ from phi4local.assistant.guard.finding import Action, Finding
 from phi4local.assistant.guard.folded import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from phi4local.assistant.guard.folded import Folded
 
@@ -92,7 +92,7 @@ class WordList:
                 if word.start < first_open and self._walk(words, first, len(text))[1]:
                     first_open = word.start
         for chain in _chains(text):
-            could_go_on = _can_link(text[chain[-1].end :], chain[-1])
+            could_go_on = _can_link(text, chain[-1])
             if could_go_on and self._is_short(_joined(chain), 1):
                 first_open = min(first_open, chain[0].start)
         return folded.places[first_open]
@@ -100,7 +100,8 @@ class WordList:
     def _walk(self, words: Sequence[Word], first: int, length: int) -> tuple[int | None, bool]:
         """Return where the longest phrase that begins at `first` ends, and whether more text matters."""
         nodes, end, before = [self._phrases], None, words[first].start
-        for word in words[first:]:
+        for place in range(first, len(words)):  # a slice would copy the rest of the text for each word
+            word = words[place]
             if word.start - before > MOST_GAP:
                 return end, False
             could_grow = word.end == length and self._is_short(word.text.strip(_SYMBOLS))
@@ -150,7 +151,7 @@ def _chains(text: str) -> list[list[Word]]:
             chains[-1].append(word)
         else:
             chains.append([word])
-    return [chain for chain in chains if len(chain) > 1 or _can_link(text[chain[-1].end :], chain[-1])]
+    return [chain for chain in chains if len(chain) > 1 or _can_link(text, chain[-1])]
 
 
 def _is_link(gap: str, before: Word, after: Word) -> bool:
@@ -159,21 +160,21 @@ def _is_link(gap: str, before: Word, after: Word) -> bool:
     return len(gap) == 1 and gap in _LINKS
 
 
-def _can_link(rest: str, last: Word) -> bool:
-    """Return whether what follows the last word, the end of the text, could become a link."""
-    return len(rest) <= 2 if len(last.text) == 1 else rest == "" or (len(rest) == 1 and rest in _LINKS)
+def _can_link(text: str, last: Word) -> bool:
+    """Return whether what follows the last word, up to the end of the text, could become a link."""
+    if len(text) - last.end > 2:
+        return False
+    rest = text[last.end :]
+    return len(last.text) == 1 or rest == "" or (len(rest) == 1 and rest in _LINKS)
 
 
-def _adds_symbols(span: tuple[int, int], found: Iterable[tuple[int, int]], text: str) -> bool:
+def _adds_symbols(span: tuple[int, int], found: Container[tuple[int, int]], text: str) -> bool:
     """Return whether a finding is another one with symbols around it, as in "bomb!"."""
-    start, end = span
-    return any(
-        (first, last) != span
-        and start <= first
-        and last <= end
-        and not (text[start:first] + text[last:end]).strip(_SYMBOLS)
-        for first, last in found
-    )
+    part = text[span[0] : span[1]]
+    before = min(MOST_GAP, len(part) - len(part.lstrip(_SYMBOLS)))
+    behind = min(MOST_GAP, len(part) - len(part.rstrip(_SYMBOLS)))
+    smaller = itertools.product(range(before + 1), range(behind + 1))
+    return any((span[0] + left, span[1] - right) in found for left, right in smaller if left or right)
 
 
 def _joined(chain: Sequence[Word]) -> str:
