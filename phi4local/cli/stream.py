@@ -7,14 +7,16 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from phi4local.assistant.guard.events import Masked
 from phi4local.cli.text import visible
 from phi4local.cli.wrap import WordWrap
-from phi4local.engine import Completion, Finished, Text
+from phi4local.engine import Completion, ContextShifted, Finished, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phi4local.engine import ContextShifted, Event
+    from phi4local.assistant.guard.events import GuardEvent
+    from phi4local.engine import Event
 
 REASONS = {
     "length": "stopped at the token limit",
@@ -23,7 +25,7 @@ REASONS = {
 }
 
 
-def print_answer(events: Iterable[Event]) -> Finished:
+def print_answer(events: Iterable[Event | GuardEvent]) -> Finished:
     """Write the text of `events` to stdout as it comes and return the end of the answer.
 
     A terminal gets control characters written out and lines broken between words; a pipe gets the text
@@ -37,7 +39,7 @@ def print_answer(events: Iterable[Event]) -> Finished:
                 began = True
                 return event
             if not isinstance(event, Text):
-                tell_of_shift(event)
+                tell(event)
                 continue
             began = True
             sys.stdout.write(wrap.feed(visible(event.delta, keep_lines=True)) if wrap else event.delta)
@@ -49,8 +51,13 @@ def print_answer(events: Iterable[Event]) -> Finished:
     raise RuntimeError("an answer ended without its last event")
 
 
-def tell_of_shift(event: ContextShifted) -> None:
-    """Say on stderr that turns were dropped."""
+def tell(event: ContextShifted | GuardEvent) -> None:
+    """Say on stderr what is no text: turns that were dropped, and what the guard did."""
+    if isinstance(event, Masked):
+        return  # the text shows it
+    if not isinstance(event, ContextShifted):
+        sys.stderr.write(f"guard: {visible(event.message)}\n")
+        return
     turns = "the oldest turn" if event.turns == 1 else f"the {event.turns} oldest turns"
     sys.stderr.write(f"the context is full: {turns} ({event.tokens:,} tokens) dropped\n")
 

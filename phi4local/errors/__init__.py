@@ -47,6 +47,7 @@
     ├── RemoteError                     a server that is not there, refuses, or answers nonsense
     ├── ChatTemplateError               a chat template that is missing, refused or too large
     ├── ContextTooLongError             a prompt that does not fit into the context
+    ├── GuardRefusedError               a question that the guard does not let through
     ├── NoTurnError                     a conversation that is not as long as a wish to go back
     ├── NotEnoughMemoryError            a model that won't fit, found before anything was loaded
     ├── GpuMissingError                 a GPU that was required and is not there, or has no room
@@ -82,6 +83,7 @@ from phi4local.errors.engine import (
     EngineHungError,
     EngineRestartError,
     GpuMissingError,
+    GuardRefusedError,
     LibraryMissingError,
     ModelFileChangedError,
     ModelLoadError,
@@ -148,6 +150,7 @@ __all__ = [
     "GpuMissingError",
     "GuardCheckError",
     "GuardPolicyError",
+    "GuardRefusedError",
     "InputFileError",
     "InvalidReferenceError",
     "InvalidSettingError",

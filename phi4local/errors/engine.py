@@ -42,6 +42,12 @@ class ContextTooLongError(Phi4LocalError):
         self.context_tokens = context_tokens
 
 
+class GuardRefusedError(Phi4LocalError):
+    """A question that the guard does not let the model read."""
+
+    hint = "ask something else; the policy file of `--guard` says what is not allowed"
+
+
 class NoTurnError(Phi4LocalError):
     """A conversation that has not come as far as the wish wants to go back."""
 

@@ -4,8 +4,10 @@ import pytest
 
 import phi4local
 from phi4local.assistant.conversation import Conversation
+from phi4local.assistant.guard.events import Blocked
+from phi4local.assistant.guard.guard import Guard
 from phi4local.engine import Finished, Text
-from phi4local.errors import ContextTooLongError, NoTurnError
+from phi4local.errors import ContextTooLongError, GuardRefusedError, NoTurnError
 from phi4local.settings import LoadSettings, SamplingSettings
 
 VARIED = SamplingSettings(temperature=1.2, top_k=0, top_p=1, min_p=0)
@@ -161,3 +163,31 @@ def test_turns_are_written_down_as_they_happen_and_questions_without_an_answer_a
     assert len(notes.turns) == 1
     conversation.clear()
     assert notes.turns == []
+
+
+POLICY = """
+input = ["secrets"]
+output = ["sums"]
+[rules.secrets]
+kind = "words"
+words = ["xyzzy"]
+[rules.sums]
+kind = "words"
+words = ["plus"]
+"""
+
+
+def test_a_guard_stops_questions_and_answers(model, tmp_path):
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    with Guard.from_file(policy) as guard:
+        conversation = Conversation(model, guard=guard)
+        with pytest.raises(GuardRefusedError):
+            list(conversation.ask("What is xyzzy?"))
+        assert conversation.messages == []
+        events = list(conversation.ask("What is 3 plus 4?"))
+        said = "".join(event.delta for event in events if isinstance(event, Text))
+        assert "plus" not in said
+        assert any(isinstance(event, Blocked) for event in events)
+        assert isinstance(events[-1], Finished)
+        assert say(conversation, "Hello")[0]

@@ -123,6 +123,8 @@ def test_every_command(chat, tmp_path):
     say(terminal, f"/read {notes}", "goes along with the next question")
     say(terminal, f"/glob {tmp_path}/*.md", "goes along with the next question")
     say(terminal, f"/read {tmp_path}/absent", "error:")
+    say(terminal, f"/read {tmp_path}/models", "error:")
+    say(terminal, f"Who is in @{notes}?", "1 line, ")
     say(terminal, "/save the trip", "this session is called the trip")
     say(terminal, "/good", "kept as good")
     say(terminal, "/bad too short", "kept as bad")

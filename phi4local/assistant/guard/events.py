@@ -33,7 +33,14 @@ class Unchecked:
     message: str
 
 
-GuardEvent = Blocked | Masked | Unchecked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """The question was changed, or could not be checked. `message` is for a person."""
+
+    message: str
+
+
+GuardEvent = Blocked | Masked | Unchecked | Noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

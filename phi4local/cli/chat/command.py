@@ -33,6 +33,10 @@ def chat(
             "--history/--no-history", help="Keep what was typed, for the arrow keys", rich_help_panel=SESSION
         ),
     ] = True,
+    guard: Annotated[
+        str | None,
+        typer.Option("--guard", metavar="FILE", help="Check questions and answers by this policy"),
+    ] = None,
     raw: Annotated[
         bool,
         typer.Option("--raw", help="Show answers as they come, without markdown", rich_help_panel=SCREEN),
@@ -78,6 +82,6 @@ def chat(
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     loading = loading.filled_from(options.speculation_settings(wanted=speculation))
     opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes)
-    talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens)
+    talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
     kept = start.Kept(go_on=go_on, session=session, save=save, history=history)
     start.talk(model, opening, talk, kept, start.view(raw=raw, think=think))

@@ -10,10 +10,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
-from phi4local.cli.stream import REASONS, print_answer, statistics, tell_of_shift
-from phi4local.cli.text import visible
-from phi4local.cli.wrap import WordWrap
-from phi4local.engine import ContextShifted, Finished, Text
+from phi4local.cli.stream import REASONS, print_answer, statistics, tell
+from phi4local.engine import Finished, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from phi4local.assistant.conversation import Conversation
+    from phi4local.assistant.guard.events import GuardEvent
     from phi4local.cli.chat.state import View
     from phi4local.engine import Event
 
@@ -39,7 +38,7 @@ def interruptible(conversation: Conversation, pressed: Callable[[], bool]) -> It
         yield
 
 
-def show(events: Iterator[Event], view: View) -> Finished:
+def show(events: Iterator[Event | GuardEvent], view: View) -> Finished:
     """Write an answer to stdout as it comes, and return its end.
 
     Raises:
@@ -66,22 +65,26 @@ def columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _draw(events: Iterator[Event]) -> Finished:
-    drawn = WordWrap(columns())
+def _draw(events: Iterator[Event | GuardEvent]) -> Finished:
+    from phi4local.cli.chat.markdown.stream import MarkdownStream
+
+    drawn = MarkdownStream(
+        columns=columns, colour=has_colour(), rows=lambda: shutil.get_terminal_size().lines
+    )
     began = False
     try:
         for event in events:
             if isinstance(event, Finished):
                 began = True
                 return event
-            if isinstance(event, ContextShifted):
-                tell_of_shift(event)
-            elif isinstance(event, Text) and event.delta:
+            if not isinstance(event, Text):
+                tell(event)
+            elif event.delta:
                 began = True
-                _write(drawn.feed(visible(event.delta, keep_lines=True)))
+                _write(drawn.feed(event.delta))
     finally:
         if began:  # also when the engine failed: the error gets a line of its own
-            _write(drawn.finish() + "\n")
+            _write(drawn.finish())
     raise RuntimeError("an answer ended without its last event")
 
 

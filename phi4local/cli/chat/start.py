@@ -36,6 +36,7 @@ class Talk:
     system: str | None
     sampling: SamplingSettings
     max_tokens: int | None
+    guard: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
             opened, system=how.system, sampling=how.sampling, max_tokens=how.max_tokens
         )
         chat = Chat(
+            guard_file=how.guard,
             conversation=conversation,
             library=library,
             open_model=opening,
@@ -78,6 +80,7 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
         opened.close()
         raise
     try:
+        chat.renew_guard()
         _keep(chat, kept)
         if sys.stdin.isatty():
             from phi4local.cli.chat import terminal

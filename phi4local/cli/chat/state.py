@@ -65,6 +65,7 @@ class Chat:
         library: the kept sessions.
         open_model: opens a model by name with adapters, as the command line's options say.
         model_name: what the person called the model.
+        guard_file: the policy that checks questions and answers, or `None`.
         session: where this conversation is written down, or `None`.
         wanted_session: what a session that begins is called; `None` lets it be called after its time.
         saves: begin one with the first question.
@@ -78,6 +79,7 @@ class Chat:
     open_model: Callable[[str | None, list[str]], LanguageModel]
     model_name: str | None = None
     session: Session | None = None
+    guard_file: str | None = None
     wanted_session: str | None = None
     saves: bool = False
     adapters: list[str] = field(default_factory=list)
@@ -94,9 +96,20 @@ class Chat:
 
     def close(self) -> None:
         """End the model and the session's file."""
+        if self.conversation.guard is not None:
+            self.conversation.guard.close()
         self.model.close()
         if self.session is not None:
             self.session.close()
+
+    def renew_guard(self) -> None:
+        """Let the guard judge with the model that answers now, where its policy names no other one."""
+        from phi4local.assistant.guard.guard import Guard
+
+        if self.conversation.guard is not None:
+            self.conversation.guard.close()
+        if self.guard_file is not None:
+            self.conversation.guard = Guard.from_file(self.guard_file, judge_model=self.model)
 
     def begin_session(self, name: str | None = None) -> Session:
         """Keep the conversation from now on, with the turns it has already."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from phi4local.cli import render
 from phi4local.cli.chat import commands, reply
 from phi4local.cli.chat.commands import COMMANDS, Ask, Leave, Retry
+from phi4local.cli.chat.commands.files import mentioned
 from phi4local.cli.chat.editor import Editor, PlainEditor
 from phi4local.cli.chat.places import headline
 from phi4local.cli.chat.status import line as status_line
@@ -78,6 +79,7 @@ def _turn(chat: Chat, text: str, editor: Editor | PlainEditor) -> bool:
         if isinstance(action, Leave):
             return False
         if isinstance(action, Ask):
+            mentioned(chat, action.text)
             _answer(chat, editor, chat.with_attached(action.text), None)
         elif isinstance(action, Retry):
             _answer(chat, editor, chat.conversation.undo(), action.sampling)

@@ -14,6 +14,7 @@ from phi4local.files import new_file
 if TYPE_CHECKING:
     from phi4local.cli.chat.state import Chat
 
+_MENTION = re.compile(r'(?<!\S)@(?:"([^"]+)"|(\S+))')
 MOST_FILES = 100
 MOST_BYTES = 10_000_000
 _FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1\s*$", re.DOTALL | re.MULTILINE)
@@ -59,6 +60,14 @@ def _text_of(path: Path) -> str:
     if b"\0" in data[:8192]:
         raise FileFormatError(path, "is no text file", hint="convert it to text first")
     return data.decode("utf-8", errors="replace")
+
+
+def mentioned(chat: Chat, question: str) -> None:
+    """Put the files into a question that it names, such as `@notes.md` or `@"my notes.md"`."""
+    for quoted, bare in _MENTION.findall(question):
+        path = Path(quoted or bare.rstrip(".,;:!?)")).expanduser()
+        if path.is_file():  # an address or a name with an @ is neither
+            _attach(chat, path)
 
 
 def export(chat: Chat, argument: str) -> None:

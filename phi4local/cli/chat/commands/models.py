@@ -53,6 +53,7 @@ def _open(chat: Chat, name: str | None, adapters: list[str]) -> None:
     opened: LanguageModel = chat.open_model(name, adapters)
     chat.conversation.take_over(opened)
     chat.model_name, chat.adapters = name, adapters
+    chat.renew_guard()
 
 
 def show(chat: Chat, _argument: str) -> None:
