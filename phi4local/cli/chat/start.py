@@ -89,6 +89,8 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
         else:
             from phi4local.cli.chat import piped
 
+            if chat.saves and chat.session is None:
+                chat.begin_session(chat.wanted_session)
             piped.converse(conversation)
     finally:
         chat.close()

@@ -41,6 +41,8 @@ def go_on(chat: Chat, session: Session) -> None:
     if chat.session is not None:
         chat.session.close()
     chat.session = session
+    if session.transcript.model != title_of(chat.model):
+        session.set_model(title_of(chat.model))
     chat.conversation.load(session.messages, session)
     chat.recount()
     for line in session.skipped:
