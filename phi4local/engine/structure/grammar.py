@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from phi4local.engine.structure.limits import MOST_CHARACTERS, check_pattern, checked_schema
@@ -20,6 +21,8 @@ _SPACE = "space: /[ \\t\\r\\n]{0,4}/\n"
 """White space of JSON; a few characters only, since more could go on for ever."""
 _NO_NAMES = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#.*')
 """Texts, classes and comments of a GBNF."""
+_PARTS = re.compile(_NO_NAMES.pattern + r"|[A-Za-z][\w-]*|\.")
+_ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|.)", re.DOTALL)
 WHITESPACE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """As `json.dumps` writes it: one line, which ends, where free white space could go on for ever."""
 
@@ -114,7 +117,7 @@ def _from_gbnf(text: str) -> str:
     """Translate llama.cpp's grammars (grammars/README.md there)."""
     from llguidance.gbnf_to_lark import GbnfToLarkError, gbnf_to_lark
 
-    check_pattern("grammar", text, most=MOST_CHARACTERS)
+    check_pattern("grammar", text, most=MOST_CHARACTERS, apart=True)
     if "::=" not in text:
         raise InvalidSettingError("grammar", "is no GBNF: it has no rule", hint=_HINT)
     words = _NO_NAMES.sub(" ", text)
@@ -122,9 +125,38 @@ def _from_gbnf(text: str) -> str:
     if missing:
         raise InvalidSettingError("grammar", f"has no rule `{min(missing)[:60]}`", hint=_HINT)
     try:
-        return str(gbnf_to_lark(text))
+        return str(gbnf_to_lark(_renamed(text)))
     except (GbnfToLarkError, ValueError, LookupError, RecursionError) as error:
         raise InvalidSettingError("grammar", f"is no GBNF: {error}", hint=_HINT) from error
+
+
+def _renamed(text: str) -> str:
+    r"""Return a GBNF in the words that llguidance's translator knows as llama.cpp means them.
+
+    Its rules are told apart without their case there, `.` is no line break, and `\u` is no escape.
+
+    Example: `root ::= Word .` → `root ::= rule0 ([^\n] | [\n])`.
+    """
+    names: dict[str, str] = {"root": "root"}
+
+    def part(found: re.Match[str]) -> str:
+        word = found[0]
+        if word == ".":
+            return r"([^\n] | [\n])"
+        if word[0] in '"[':
+            return _ESCAPES.sub(_character, word)
+        return word if word[0] == "#" else names.setdefault(word, f"rule{len(names) - 1}")
+
+    return _PARTS.sub(part, text)
+
+
+def _character(escape: re.Match[str]) -> str:
+    """Return what an escape of a code point stands for; ASCII as two digits, since it may mean something."""
+    digits = escape[1] or escape[2]
+    number = int(digits, 16) if digits else 0
+    if not digits or number > sys.maxunicode or 0xD800 <= number < 0xE000:
+        return escape[0]
+    return f"\\x{number:02x}" if number < 0x80 else chr(number)
 
 
 def _escaped(pattern: str) -> str:

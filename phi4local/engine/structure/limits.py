@@ -43,8 +43,16 @@ def checked_schema(text: str) -> dict[str, Any]:
     return schema
 
 
-def check_pattern(setting: str, text: str, *, most: int = MOST_PATTERN_CHARACTERS) -> None:
+def check_pattern(
+    setting: str, text: str, *, most: int = MOST_PATTERN_CHARACTERS, apart: bool = False
+) -> None:
     """Refuse a pattern or grammar that is too long or counts too far.
+
+    Args:
+        setting: where it stands.
+        text: the pattern.
+        most: characters that it may have.
+        apart: its lines are rules, each with counts of its own.
 
     Raises:
         InvalidSettingError: it does.
@@ -53,13 +61,16 @@ def check_pattern(setting: str, text: str, *, most: int = MOST_PATTERN_CHARACTER
         raise InvalidSettingError(
             setting, f"has a pattern of {len(text):,} characters; {most:,} are the most"
         )
-    product = 1
-    for low, high in _REPEATS.findall(text):
-        product *= max(1, *(int(number[:9]) for number in (low, high) if number)) if low or high else 1
-        if product > MOST_REPEATS:
-            raise InvalidSettingError(
-                setting, f"repeats something more than {MOST_REPEATS:,} times", hint="count less, or use `*`"
-            )
+    for part in text.splitlines() if apart else [text]:
+        product = 1
+        for low, high in _REPEATS.findall(part):
+            product *= max(1, *(int(number[:9]) for number in (low, high) if number)) if low or high else 1
+            if product > MOST_REPEATS:
+                raise InvalidSettingError(
+                    setting,
+                    f"repeats something more than {MOST_REPEATS:,} times",
+                    hint="count less, or use `*`",
+                )
 
 
 def _require_short(setting: str, text: str) -> None:
