@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phi4local.assistant.guard.finding import Finding
     from phi4local.engine import Event
 
-CONTEXT_CHARACTERS = 800
+CONTEXT_CHARACTERS = 400
 """How much of what was let through is looked at again, so that a match is seen with what stands before it."""
 MOST_HELD = 20_000
 """Only invisible characters can keep so much text undecided."""
