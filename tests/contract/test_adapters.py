@@ -177,7 +177,7 @@ def test_guesses_are_checked_under_the_adapters_of_their_request(native_library,
     settings = LoadSettings(context_tokens=512, threads=1, parallel=4, kv_type="f32", speculation="lookup")
 
     def long(*scales):
-        return dataclasses.replace(ask(repeated, *scales), max_tokens=160)
+        return dataclasses.replace(ask(repeated, *scales), max_tokens=96)
 
     with Engine(files, dataclasses.replace(settings, speculation="off")) as without:
         expected = [without.submit(long(*scales)).result().token_ids for scales in choices]
