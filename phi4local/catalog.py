@@ -66,6 +66,7 @@ class Manifest:
         known_templates: other texts that were published for this model; no notice about them.
         template_mark: words by which a template tells this model from another one with the same numbers.
         end_tokens: texts of the tokens that end an answer; the first one ends a turn.
+        thinking: answers begin with thoughts between `<think>` and `</think>`.
         defects: mistakes that the converter corrects.
         ollama_template: the chat template in the language of Ollama, Go's text/template; empty for none.
     """
@@ -87,6 +88,7 @@ class Manifest:
     known_templates: tuple[str, ...]
     end_tokens: tuple[str, ...]
     template_mark: str = ""
+    thinking: bool = False
     defects: tuple[KnownDefect, ...] = ()
     huggingface: tuple[str, ...] = ()
     modelscope: tuple[str, ...] = ()
@@ -237,6 +239,7 @@ def _read(path: Path) -> Manifest:
         known_templates=tuple(chat["known_templates"]),
         end_tokens=tuple(chat["end_tokens"]),
         template_mark=chat.get("mark", ""),
+        thinking=chat.get("thinking", False),
         defects=tuple(KnownDefect(**defect) for defect in data.get("defects", ())),
         huggingface=tuple(published.get("huggingface", ())),
         modelscope=tuple(published.get("modelscope", ())),

@@ -9,7 +9,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from phi4local.cli.text import visible
+from phi4local.cli.text import json_visible, visible
 from phi4local.cli.wrap import WordWrap
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def count(number: float) -> str:
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401
-    """Print facts for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Print facts for programs; what could steer a terminal is escaped, as JSON allows."""
+    sys.stdout.write(json_visible(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write(text: str) -> None:

@@ -7,7 +7,9 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from phi4local.assistant.events import TurnsDropped
 from phi4local.assistant.guard.events import Masked
+from phi4local.assistant.thinking import Thought
 from phi4local.cli.text import visible
 from phi4local.cli.wrap import WordWrap
 from phi4local.engine import Completion, ContextShifted, Finished, Text
@@ -15,8 +17,7 @@ from phi4local.engine import Completion, ContextShifted, Finished, Text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phi4local.assistant.guard.events import GuardEvent
-    from phi4local.engine import Event
+    from phi4local.assistant.events import ConversationEvent
 
 REASONS = {
     "length": "stopped at the token limit",
@@ -25,7 +26,7 @@ REASONS = {
 }
 
 
-def print_answer(events: Iterable[Event | GuardEvent]) -> Finished:
+def print_answer(events: Iterable[ConversationEvent]) -> Finished:
     """Write the text of `events` to stdout as it comes and return the end of the answer.
 
     A terminal gets control characters written out and lines broken between words; a pipe gets the text
@@ -51,15 +52,15 @@ def print_answer(events: Iterable[Event | GuardEvent]) -> Finished:
     raise RuntimeError("an answer ended without its last event")
 
 
-def tell(event: ContextShifted | GuardEvent) -> None:
+def tell(event: ConversationEvent) -> None:
     """Say on stderr what is no text: turns that were dropped, and what the guard did."""
-    if isinstance(event, Masked):
-        return  # the text shows it
-    if not isinstance(event, ContextShifted):
+    if isinstance(event, ContextShifted | TurnsDropped):
+        turns = "the oldest turn" if event.turns == 1 else f"the {event.turns} oldest turns"
+        summary = getattr(event, "summary", None)
+        what = "are summarized now" if summary else "dropped"
+        sys.stderr.write(f"the context is full: {turns} ({event.tokens:,} tokens) {what}\n")
+    elif not isinstance(event, Masked | Thought | Text | Finished):  # the text shows what was masked
         sys.stderr.write(f"guard: {visible(event.message)}\n")
-        return
-    turns = "the oldest turn" if event.turns == 1 else f"the {event.turns} oldest turns"
-    sys.stderr.write(f"the context is full: {turns} ({event.tokens:,} tokens) dropped\n")
 
 
 def statistics(finished: Finished) -> str:

@@ -48,6 +48,7 @@
     ├── ChatTemplateError               a chat template that is missing, refused or too large
     ├── ContextTooLongError             a prompt that does not fit into the context
     ├── GuardRefusedError               a question that the guard does not let through
+    ├── ContextFullError                a conversation whose turns no longer fit
     ├── NoTurnError                     a conversation that is not as long as a wish to go back
     ├── NotEnoughMemoryError            a model that won't fit, found before anything was loaded
     ├── GpuMissingError                 a GPU that was required and is not there, or has no room
@@ -76,6 +77,7 @@ from phi4local.errors.base import (
 )
 from phi4local.errors.engine import (
     ChatTemplateError,
+    ContextFullError,
     ContextTooLongError,
     EngineBusyError,
     EngineCrashedError,
@@ -134,6 +136,7 @@ __all__ = [
     "AmbiguousNameError",
     "ChatTemplateError",
     "CheckpointError",
+    "ContextFullError",
     "ContextTooLongError",
     "ConversionError",
     "DamagedFileError",

@@ -31,15 +31,46 @@ class ChatTemplateError(Phi4LocalError):
 class ContextTooLongError(Phi4LocalError):
     """A prompt that leaves no room for an answer in the context."""
 
-    def __init__(self, *, prompt_tokens: int, context_tokens: int, trained_context_tokens: int) -> None:
+    def __init__(
+        self,
+        *,
+        prompt_tokens: int,
+        context_tokens: int,
+        trained_context_tokens: int,
+        reserve_tokens: int = 0,
+    ) -> None:
         more = trained_context_tokens > context_tokens
+        kept = f", of which {reserve_tokens:,} are kept for the answer" if reserve_tokens else ""
         super().__init__(
-            f"the prompt has {prompt_tokens:,} tokens and the context holds {context_tokens:,}",
+            f"the prompt has {prompt_tokens:,} tokens and the context holds {context_tokens:,}{kept}",
             hint="shorten the prompt or start a new conversation; "
             + (f"`--context` goes up to {trained_context_tokens:,}" if more else "this model holds no more"),
         )
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
+        self.reserve_tokens = reserve_tokens
+
+
+class ContextFullError(Phi4LocalError):
+    """A conversation whose turns no longer fit, where nobody has said what shall go.
+
+    Attributes:
+        prompt_tokens: of the whole conversation.
+        over_tokens: by how many it is too long.
+        turns: that can go, the oldest first; the newest question always stays.
+    """
+
+    def __init__(self, *, prompt_tokens: int, context_tokens: int, reserve_tokens: int, turns: int) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+        self.over_tokens = prompt_tokens - (context_tokens - reserve_tokens)
+        self.turns = turns
+        super().__init__(
+            f"the conversation has {prompt_tokens:,} tokens, {self.over_tokens:,} more than fit: the context "
+            f"holds {context_tokens:,}, of which {reserve_tokens:,} are kept for the answer",
+            hint="start a new conversation, let the oldest turns be dropped or summarized, "
+            "or load the model with a larger `--context`",
+        )
 
 
 class GuardRefusedError(Phi4LocalError):

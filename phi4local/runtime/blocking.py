@@ -29,10 +29,14 @@ class BlockingModel(ABC):
     Attributes:
         name: how the model is called.
         notices: lines that a person should see once, such as an unknown chat template.
+        trained_context_tokens: the longest context that the model was made for; 0 where nobody tells.
+        thinking: whether answers begin with thoughts between `<think>` and `</think>`.
     """
 
     name: str
     notices: tuple[str, ...]
+    trained_context_tokens: int = 0
+    thinking: bool = False
     default_stop: tuple[str, ...] = ()
     """Texts that end an answer when the caller names none."""
 
@@ -48,6 +52,7 @@ class BlockingModel(ABC):
         max_tokens: int | None = None,
         sampling: SamplingSettings | None = None,
         kept_ids: Mapping[int, tuple[int, ...]] | None = None,
+        shift: bool = False,
         **options: Any,  # noqa: ANN401 - the fields of SamplingSettings, which checks them
     ) -> Generation:
         """Answer a conversation.
@@ -60,6 +65,8 @@ class BlockingModel(ABC):
             sampling: unset fields take the manifest's values, then llama.cpp's.
             kept_ids: token ids of messages, by their index, as they were generated. Tokenizing an answer's
                 text again can give other ids, and then its work in the cache is lost. Servers ignore them.
+            shift: when the context is full, drop the oldest turns and go on, with a `ContextShifted` event;
+                the last turn stays, and so does all before the first. Servers ignore it.
             options: fields of `SamplingSettings`.
 
         Example::
@@ -76,7 +83,9 @@ class BlockingModel(ABC):
             EngineError: the engine does not start; while reading, that it failed.
         """
         chosen = chosen_sampling(sampling, options)
-        return self._start_chat(as_messages(messages), chosen, max_tokens=max_tokens, kept_ids=kept_ids or {})
+        return self._start_chat(
+            as_messages(messages), chosen, max_tokens=max_tokens, kept_ids=kept_ids or {}, shift=shift
+        )
 
     def stream(
         self,
@@ -125,7 +134,12 @@ class BlockingModel(ABC):
     def tokenize(self, prompt: Messages) -> list[int]:
         """Return the token ids of a text, or of a conversation as the model reads it."""
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    def count_tokens(
+        self,
+        messages: Sequence[Message],
+        *,
+        kept_ids: Mapping[int, tuple[int, ...]] | None = None,  # noqa: ARG002 - for models that know ids
+    ) -> int:
         """Return how many tokens the conversation takes in the context, without the answer to come."""
         return len(self.tokenize(messages))
 
@@ -141,6 +155,7 @@ class BlockingModel(ABC):
         *,
         max_tokens: int | None,
         kept_ids: Mapping[int, tuple[int, ...]],
+        shift: bool,
     ) -> Generation: ...
 
     @abstractmethod

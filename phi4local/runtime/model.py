@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from phi4local.engine import Generation, Request
 from phi4local.messages import as_messages
-from phi4local.prompts import TextSegment, TokenSegment
+from phi4local.prompts import TextSegment
 from phi4local.runtime.defaults import FollowsDefaults
 from phi4local.runtime.keeping import KeepsConversations
 from phi4local.runtime.language_model import LanguageModel
+from phi4local.runtime.rendering import RendersChats
 from phi4local.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from phi4local.engine.model import ModelFacts
     from phi4local.engine.worker import EngineWorker
     from phi4local.messages import Message, Messages
-    from phi4local.prompts import ChatTemplate, RenderedPrompt, Segment
+    from phi4local.prompts import ChatTemplate, Segment
     from phi4local.runtime.facts import FileFacts
 
 
-class Model(FollowsDefaults, KeepsConversations, LanguageModel):
+class Model(FollowsDefaults, RendersChats, KeepsConversations, LanguageModel):
     """A loaded model. Made by `phi4local.load`; use it as a context manager or `close` it.
 
     Attributes:
@@ -54,6 +55,8 @@ class Model(FollowsDefaults, KeepsConversations, LanguageModel):
         self.file = file
         self.facts = facts
         self.notices = notices
+        self.trained_context_tokens = file.context_tokens
+        self.thinking = file.manifest is not None and file.manifest.thinking
         self._worker = worker
         self._template = template
 
@@ -74,6 +77,7 @@ class Model(FollowsDefaults, KeepsConversations, LanguageModel):
         sampling: SamplingSettings | None = None,
         max_tokens: int | None = None,
         ignore_end: bool = False,
+        turn_starts: tuple[int, ...] = (),
     ) -> Generation:
         """Continue a prompt of segments: what `chat` and `generate` stand on.
 
@@ -88,18 +92,10 @@ class Model(FollowsDefaults, KeepsConversations, LanguageModel):
                 sampling=wanted,
                 max_tokens=self.defaults.max_tokens if max_tokens is None else max_tokens,
                 ignore_end=ignore_end,
+                turn_starts=turn_starts,
                 adapters=self._adapters,
             )
         )
-
-    def chat_segments(
-        self, messages: Sequence[Message], *, kept_ids: Mapping[int, tuple[int, ...]] | None = None
-    ) -> tuple[Segment, ...]:
-        """Render messages with the file's template; what people wrote stays apart from its tokens."""
-        strip = self.manifest is not None and self.manifest.strip_whitespace_around_special_tokens
-        whole, places = self.defaults.completed(messages)
-        prompt = self._template.segments(whole, strip_whitespace=strip)
-        return _with_kept_ids(prompt, {places[index]: ids for index, ids in (kept_ids or {}).items()})
 
     def tokenize(self, prompt: Messages) -> list[int]:
         """Return the token ids of a text, or of a conversation as the model reads it.
@@ -153,18 +149,13 @@ class Model(FollowsDefaults, KeepsConversations, LanguageModel):
         *,
         max_tokens: int | None,
         kept_ids: Mapping[int, tuple[int, ...]],
+        shift: bool,
     ) -> Generation:
-        segments = self.chat_segments(messages, kept_ids=kept_ids)
-        return self.submit_segments(segments, sampling=sampling, max_tokens=max_tokens)
+        segments, starts = self._chat_turns(messages, kept_ids)
+        return self.submit_segments(
+            segments, sampling=sampling, max_tokens=max_tokens, turn_starts=starts if shift else ()
+        )
 
     def _start_text(self, text: str, sampling: SamplingSettings, *, max_tokens: int | None) -> Generation:
         plain = TextSegment(text, special=False)
         return self.submit_segments((plain,), sampling=sampling, max_tokens=max_tokens)
-
-
-def _with_kept_ids(prompt: RenderedPrompt, kept: Mapping[int, tuple[int, ...]]) -> tuple[Segment, ...]:
-    """Put the ids of answers, by the index of their message, where the template put their text."""
-    return tuple(
-        TokenSegment(kept[origin]) if origin is not None and origin in kept else segment
-        for segment, origin in zip(prompt.segments, prompt.origins, strict=True)
-    )

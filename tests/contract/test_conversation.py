@@ -4,10 +4,12 @@ import pytest
 
 import phi4local
 from phi4local.assistant.conversation import Conversation
+from phi4local.assistant.events import TurnsDropped
 from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.guard.guard import Guard
+from phi4local.assistant.thinking import Thought
 from phi4local.engine import Finished, Text
-from phi4local.errors import ContextTooLongError, GuardRefusedError, NoTurnError
+from phi4local.errors import ContextFullError, ContextTooLongError, GuardRefusedError, NoTurnError
 from phi4local.settings import LoadSettings, SamplingSettings
 
 VARIED = SamplingSettings(temperature=1.2, top_k=0, top_p=1, min_p=0)
@@ -191,3 +193,90 @@ def test_a_guard_stops_questions_and_answers(model, tmp_path):
         assert any(isinstance(event, Blocked) for event in events)
         assert isinstance(events[-1], Finished)
         assert say(conversation, "Hello")[0]
+
+
+@pytest.fixture(scope="module")
+def small(native_library):
+    with phi4local.load("phi4-nano", LoadSettings(threads=1, context_tokens=256)) as model:
+        yield model
+
+
+@pytest.mark.parametrize("policy", ["drop", "summarize", "shift"])
+def test_a_conversation_goes_on_when_the_context_is_full(small, policy):
+    notes = Notes()
+    conversation = Conversation(small, system="You are kind.", record=notes, max_tokens=40)
+    conversation.context_policy = policy
+    told = []
+    for turn in range(12):
+        events = list(conversation.ask(f"Tell me story number {turn} about a fox and a river."))
+        assert isinstance(events[-1], Finished)
+        assert conversation.system == "You are kind."
+        assert conversation.last_question.startswith(f"Tell me story number {turn} ")
+        told += [event for event in events if isinstance(event, TurnsDropped)]
+    assert sum(event.turns for event in told) >= 12 - conversation.turns > 0
+    assert any(event.summary for event in told) == (policy == "summarize")
+    assert len(notes.turns) == 12  # what was dropped from the context stays in the session
+
+
+def test_a_full_context_without_a_policy_is_an_error_and_nothing_is_lost(small):
+    conversation = Conversation(small, max_tokens=40)
+    story = "Tell me a story about a fox and a river."
+    while conversation.used_tokens() < 256 - 40 - 20:
+        say(conversation, story)
+    with pytest.raises(ContextFullError):
+        list(conversation.ask(story))
+    assert conversation.last_answer
+    before = list(conversation.messages)
+    conversation.context_policy = "drop"
+    assert say(conversation, "Hello")[0]
+    assert conversation.turns < len(before)
+
+
+class Thinker:
+    """phi4-nano's answers, with thoughts written before them."""
+
+    thinking = True
+
+    def __init__(self, model):
+        self._model = model
+        self.context_tokens, self.default_stop = model.context_tokens, ()
+        self.asked = []
+
+    def count_tokens(self, messages, kept_ids=None):
+        return self._model.count_tokens(messages, kept_ids=kept_ids)
+
+    def chat(self, messages, **options):
+        self.asked = list(messages)
+        generation = self._model.chat(messages, **options)
+        return Thinking(generation)
+
+
+class Thinking:
+    """A generation whose text begins with thoughts."""
+
+    def __init__(self, generation):
+        self._generation = generation
+        self.cancel = generation.cancel
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._generation.close() if hasattr(self._generation, "close") else None
+
+    def __iter__(self):
+        yield Text("<think>Three and ", (1,))
+        yield Text("four</thi", (2,))
+        yield Text("nk>\n\n", (3,))
+        yield from self._generation
+
+
+def test_thoughts_are_told_apart_and_never_sent_back(model):
+    thinker = Thinker(model)
+    conversation = Conversation(thinker)
+    events = list(conversation.ask("What is 3 plus 4?"))
+    assert "".join(event.delta for event in events if isinstance(event, Thought)) == "Three and four"
+    assert "".join(event.delta for event in events if isinstance(event, Text)) == "3 plus 4 is 7."
+    assert conversation.last_answer == "3 plus 4 is 7."
+    list(conversation.ask("Hello"))
+    assert not any("think" in message.content for message in thinker.asked)

@@ -33,6 +33,15 @@ def chat(
             "--history/--no-history", help="Keep what was typed, for the arrow keys", rich_help_panel=SESSION
         ),
     ] = True,
+    context_full: Annotated[
+        str | None,
+        typer.Option(
+            "--context-full",
+            metavar="ask|drop|summarize|shift|stop",
+            help="What goes when the context is full",
+            rich_help_panel=SESSION,
+        ),
+    ] = None,
     guard: Annotated[
         str | None,
         typer.Option("--guard", metavar="FILE", help="Check questions and answers by this policy"),
@@ -82,6 +91,6 @@ def chat(
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     loading = loading.filled_from(options.speculation_settings(wanted=speculation))
     opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes)
-    talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
+    talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard, policy=context_full)
     kept = start.Kept(go_on=go_on, session=session, save=save, history=history)
     start.talk(model, opening, talk, kept, start.view(raw=raw, think=think))

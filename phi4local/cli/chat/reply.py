@@ -9,7 +9,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from phi4local.assistant.thinking import Thought
 from phi4local.cli import render
+from phi4local.cli.chat.thoughts import Thoughts
 from phi4local.cli.stream import REASONS, print_answer, statistics, tell
 from phi4local.engine import Finished, Text
 
@@ -19,9 +21,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from phi4local.assistant.conversation import Conversation
-    from phi4local.assistant.guard.events import GuardEvent
+    from phi4local.assistant.events import ConversationEvent
     from phi4local.cli.chat.state import View
-    from phi4local.engine import Event
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def interruptible(conversation: Conversation, pressed: Callable[[], bool]) -> It
         yield
 
 
-def show(events: Iterator[Event | GuardEvent], view: View) -> Finished:
+def show(events: Iterator[ConversationEvent], view: View) -> Finished:
     """Write an answer to stdout as it comes, and return its end.
 
     Raises:
@@ -47,7 +48,7 @@ def show(events: Iterator[Event | GuardEvent], view: View) -> Finished:
     """
     if view.raw or not is_screen(sys.stdout):
         return print_answer(events)
-    return _draw(events)
+    return _draw(events, view)
 
 
 def is_screen(stream: TextIO) -> bool:
@@ -65,26 +66,29 @@ def columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _draw(events: Iterator[Event | GuardEvent]) -> Finished:
+def _draw(events: Iterator[ConversationEvent], view: View) -> Finished:
     from phi4local.cli.chat.markdown.stream import MarkdownStream
 
     drawn = MarkdownStream(
         columns=columns, colour=has_colour(), rows=lambda: shutil.get_terminal_size().lines
     )
+    thoughts = Thoughts(view.think, columns=columns, colour=has_colour())
     began = False
     try:
         for event in events:
             if isinstance(event, Finished):
                 began = True
                 return event
-            if not isinstance(event, Text):
+            if isinstance(event, Thought):
+                _write(thoughts.feed(event.delta))
+            elif not isinstance(event, Text):
                 tell(event)
             elif event.delta:
                 began = True
-                _write(drawn.feed(event.delta))
+                _write(thoughts.finish() + drawn.feed(event.delta))
     finally:
         if began:  # also when the engine failed: the error gets a line of its own
-            _write(drawn.finish())
+            _write(thoughts.finish() + drawn.finish() + "\n")
     raise RuntimeError("an answer ended without its last event")
 
 

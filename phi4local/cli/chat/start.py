@@ -11,6 +11,7 @@ from phi4local.cli.opening import open_with_progress
 from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
+    from phi4local.assistant.context import ContextPolicy
     from phi4local.cli.chat.state import Chat, View
     from phi4local.runtime.language_model import LanguageModel
     from phi4local.settings import LoadSettings, SamplingSettings
@@ -37,6 +38,7 @@ class Talk:
     sampling: SamplingSettings
     max_tokens: int | None
     guard: str | None
+    policy: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
         conversation = Conversation(
             opened, system=how.system, sampling=how.sampling, max_tokens=how.max_tokens
         )
+        conversation.context_policy = policy_of(how.policy or ("ask" if sys.stdin.isatty() else "stop"))
         chat = Chat(
             guard_file=how.guard,
             conversation=conversation,
@@ -94,6 +97,20 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
             piped.converse(conversation)
     finally:
         chat.close()
+
+
+def policy_of(text: str) -> ContextPolicy:
+    """Return what happens when the context is full.
+
+    Raises:
+        InvalidSettingError: no such policy.
+    """
+    from phi4local.assistant.context import POLICIES
+
+    for policy in POLICIES:
+        if policy == text:
+            return policy
+    raise InvalidSettingError("context-full", f"is {text!r}", hint=f"one of {', '.join(POLICIES)}")
 
 
 def view(*, raw: bool, think: str) -> View:

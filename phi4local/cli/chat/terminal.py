@@ -12,8 +12,9 @@ from phi4local.cli.chat.commands import COMMANDS, Ask, Leave, Retry
 from phi4local.cli.chat.commands.files import mentioned
 from phi4local.cli.chat.editor import Editor, PlainEditor
 from phi4local.cli.chat.places import headline
+from phi4local.cli.chat.start import policy_of
 from phi4local.cli.chat.status import line as status_line
-from phi4local.errors import Phi4LocalError
+from phi4local.errors import ContextFullError, Phi4LocalError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,7 @@ def _turn(chat: Chat, text: str, editor: Editor | PlainEditor) -> bool:
             return False
         if isinstance(action, Ask):
             mentioned(chat, action.text)
-            _answer(chat, editor, chat.with_attached(action.text), None)
+            _answer_with_room(chat, editor, chat.with_attached(action.text))
         elif isinstance(action, Retry):
             _answer(chat, editor, chat.conversation.undo(), action.sampling)
     except Phi4LocalError as error:
@@ -88,6 +89,24 @@ def _turn(chat: Chat, text: str, editor: Editor | PlainEditor) -> bool:
         if error.hint:
             render.notice(f"hint: {error.hint}")
     return True
+
+
+def _answer_with_room(chat: Chat, editor: Editor | PlainEditor, question: str) -> None:
+    """Answer a question; when the context is full, ask the person what shall go."""
+    try:
+        _answer(chat, editor, question, None)
+    except ContextFullError as error:
+        if chat.conversation.context_policy != "ask":
+            raise
+        render.notice(f"{error}")
+        render.notice(
+            "What shall go? drop (the oldest turns), summarize (them), shift (as the answer comes), stop"
+        )
+        choice = editor.read("drop").strip()
+        if choice in ("drop", "summarize", "shift"):
+            chat.conversation.context_policy = policy_of(choice)
+            render.notice(f"from now on: {choice}; /context changes it")
+            _answer(chat, editor, question, None)
 
 
 def _command(chat: Chat, text: str) -> Action:

@@ -100,6 +100,7 @@ class RemoteModel(LanguageModel):
         *,
         max_tokens: int | None,
         kept_ids: Mapping[int, tuple[int, ...]],  # noqa: ARG002 - the server keeps its own
+        shift: bool,  # noqa: ARG002 - the server decides
     ) -> Generation:
         said = [{"role": message.role, "content": message.content} for message in messages]
         return self._start("/chat/completions", {"messages": said}, sampling, max_tokens)

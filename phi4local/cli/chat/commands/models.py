@@ -73,8 +73,10 @@ def show(chat: Chat, _argument: str) -> None:
 
 def context(chat: Chat, argument: str) -> None:
     """Say how full the context is."""
+    from phi4local.cli.chat.start import policy_of
+
     if argument:
-        raise InvalidSettingError("context", f"is {argument!r}", hint="`/context` alone shows it")
+        chat.conversation.context_policy = policy_of(argument)
     chat.recount()
     total = chat.model.context_tokens
     if not total:
@@ -86,6 +88,7 @@ def context(chat: Chat, argument: str) -> None:
         only = chat.model.count_tokens(chat.conversation.messages[:1])
         render.notice(f"{only:,} of them are the instruction")
     render.notice(f"{max(0, total - chat.used_tokens):,} are free for the next question and its answer")
+    render.notice(f"when it is full: {chat.conversation.context_policy}")
 
 
 def stats(chat: Chat, _argument: str) -> None:
