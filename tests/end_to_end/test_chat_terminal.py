@@ -159,6 +159,23 @@ def test_a_paste_of_five_thousand_lines_is_one_question(chat):
     say(terminal, "What is 3 plus 4?", "3 plus 4 is 7.")
 
 
+def test_a_full_context_asks_what_shall_go(chat):
+    terminal = chat("--context", "160", "--max-tokens", "60")
+    for place in range(4):
+        terminal.type(f"Tell me story number {place} about a fox and a river.")
+        terminal.wait_for_bytes(f"number {place}".encode())
+        while not terminal.at_prompt() and "What shall go?" not in terminal.words:
+            assert terminal.read(), terminal.text
+        if "What shall go?" in terminal.words:
+            break
+    terminal.wait_for(">>> drop")
+    terminal.type("")
+    terminal.wait_for("from now on: drop")
+    terminal.wait_for("dropped")
+    terminal.wait_for_prompt()
+    say(terminal, "/context", "when it is full: drop")
+
+
 def test_several_lines_arrive_as_typed(chat, tmp_path):
     terminal = chat()
     terminal.child.send('"""What is\r3 plus 4?"""\r')
@@ -249,7 +266,7 @@ def test_ctrl_z_and_back_in_an_answer_and_at_the_prompt(tmp_path, phi4local_home
     shell = Terminal(home=tmp_path, program=("bash", "--norc", "--noprofile", "-i"), env={"PS1": "shell$ "})
     try:
         shell.wait_for("shell$")
-        options = " ".join(f"'{word}'" for word in (*ENDLESS, "--threads", "1"))
+        options = " ".join(f"'{word}'" for word in (*ENDLESS, "--threads", "1", "--max-tokens", "400"))
         shell.type(f"{sys.executable} -m phi4local chat phi4-nano {options}")
         shell.wait_for_prompt()
         for place in ("at the prompt", "in an answer"):

@@ -107,6 +107,8 @@ def _answer_with_room(chat: Chat, editor: Editor | PlainEditor, question: str) -
             chat.conversation.context_policy = policy_of(choice)
             render.notice(f"from now on: {choice}; /context changes it")
             _answer(chat, editor, question, None)
+        else:
+            render.notice("nothing was asked; the Up key brings the question back")
 
 
 def _command(chat: Chat, text: str) -> Action:
