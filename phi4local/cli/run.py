@@ -31,6 +31,7 @@ def run(
     number: run_options.Number = None,
     extract: run_options.Extract = None,
     raw: run_options.Raw = False,
+    think: run_options.Think = None,
     max_tokens: options.MaxTokens = None,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
@@ -68,7 +69,7 @@ def run(
     from phi4local.cli.run_task import Words, keep_template, task_of
 
     refuse_images(image)
-    form = run_output.Form(json=json, extract=extract, raw=raw, stats=stats, number=number)
+    form = run_output.Form(json=json, extract=extract, raw=raw, stats=stats, number=number, think=think)
     said = Words(arguments=words or [], files=file or [], template=template, parameters=param or [])
     chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     chosen = chosen.filled_from(structure.structure_settings(json_schema, regex, grammar))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phi4local.cli.run_output import EXTRACTABLE
+from phi4local.cli.run_output import EXTRACTABLE, THINKING
 
 INPUT, OUTPUT, TEMPLATES = "Input", "Output", "Templates"
 
@@ -64,6 +64,15 @@ Extract = Annotated[
 Raw = Annotated[
     bool,
     typer.Option("--raw", help="No line breaks between words on a terminal", rich_help_panel=OUTPUT),
+]
+Think = Annotated[
+    str | None,
+    typer.Option(
+        "--think",
+        metavar="|".join(THINKING),
+        help="Thoughts of a reasoning model, on stderr; hidden in a pipe",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Stats = Annotated[
     bool, typer.Option("--stats", help="Print tokens per second on stderr", rich_help_panel=OUTPUT)

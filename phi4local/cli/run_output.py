@@ -15,16 +15,17 @@ import typer
 from phi4local.cli import render
 from phi4local.cli.stream import completion_to_json, print_answer, statistics
 from phi4local.cli.text import visible
-from phi4local.engine import Text
+from phi4local.engine import Finished, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from phi4local.cli.run_task import Task
-    from phi4local.engine import Completion, Finished, Generation
+    from phi4local.engine import Completion, Event, Generation
     from phi4local.runtime.language_model import LanguageModel
     from phi4local.settings import LoadSettings, SamplingSettings
 
+THINKING = ("show", "hide")
 EXTRACTABLE = {"code": "block of code", "json": "JSON"}
 MOST_AT_ONCE = 8
 """Answers that are written together; the others wait for a place."""
@@ -42,6 +43,7 @@ class Form:
         extract: a key of `EXTRACTABLE`: that part only.
         raw: leave long lines to the terminal.
         stats: tokens per second, on stderr.
+        think: a key of `THINKING`, or `None`: shown to a person at a terminal, hidden from a program.
         number: how many answers were asked for; `None` for one without saying so.
     """
 
@@ -50,12 +52,20 @@ class Form:
     raw: bool
     stats: bool
     number: int | None
+    think: str | None = None
 
     def __post_init__(self) -> None:
-        if self.extract is not None and self.extract not in EXTRACTABLE:
-            raise typer.BadParameter(
-                f"`--extract {visible(self.extract)}` must be {' or '.join(EXTRACTABLE)}"
-            )
+        for name, known in (("extract", EXTRACTABLE), ("think", THINKING)):
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise typer.BadParameter(f"`--{name} {visible(value)}` must be {' or '.join(known)}")
+
+    @property
+    def shows_thoughts(self) -> bool:
+        """Whether thoughts of a reasoning model go to stderr."""
+        if self.think is None:
+            return sys.stdout.isatty() and sys.stderr.isatty()
+        return self.think == "show"
 
 
 @contextlib.contextmanager
@@ -146,12 +156,12 @@ def _answers(model: LanguageModel, task: Task, number: int) -> Iterator[tuple[Ge
 
 
 def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Finished:
-    if file is None and form.extract is None and not form.raw:
-        return print_answer(generation)
+    from phi4local.cli.run_thinking import answer_events
+
+    events = answer_events(generation, show=form.shows_thoughts)
     if file is None and form.extract is None:
-        return _print_raw(generation)
-    completion = generation.result()
-    text = completion.text
+        return _print_raw(events) if form.raw else print_answer(events)
+    text = "".join(event.delta for event in events if isinstance(event, Text))
     if form.extract is not None:
         from phi4local.errors import NothingToExtractError
 
@@ -160,21 +170,23 @@ def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Fi
             raise NothingToExtractError(EXTRACTABLE[form.extract])
         text = found
     _write(text + "\n", file)
-    return completion.finished
+    return generation.result().finished
 
 
-def _print_raw(generation: Generation) -> Finished:
+def _print_raw(events: Iterable[Event]) -> Finished:
     """Write an answer as it comes and leave its lines to the terminal."""
     began = False
     try:
-        for event in generation:
+        for event in events:
             began = True
+            if isinstance(event, Finished):
+                return event
             if isinstance(event, Text):
                 _write(event.delta, None)
     finally:
         if began:  # also when the engine failed: the error gets a line of its own
             _write("\n", None)
-    return generation.result().finished
+    raise RuntimeError("an answer ended without its last event")
 
 
 def _extracted(text: str, part: str) -> str | None:
@@ -184,11 +196,16 @@ def _extracted(text: str, part: str) -> str | None:
 
 
 def _row(model: LanguageModel, completion: Completion, seed: int | None, part: str | None) -> dict[str, Any]:
+    from phi4local.cli.run_thinking import parted
+
     row = completion_to_json(model.name, completion)
+    thoughts, answer = parted(completion.text)
+    if thoughts:
+        row |= {"text": answer, "thinking": thoughts}
     if seed is not None:
         row["seed"] = seed
     if part is not None:
-        row["extracted"] = _extracted(completion.text, part)
+        row["extracted"] = _extracted(answer, part)
     return row
 
 

@@ -155,6 +155,36 @@ def test_parts_of_an_answer_are_taken_out_and_written_to_files(server, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b"]
 
 
+def test_thoughts_are_no_part_of_the_answer(server, tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    reply = ["<thi", "nk>Two {1}", " and\x1b two</th", "ink>", "\n\nFour: ", "[4]"]
+    server.script = [STREAM, *map(chunk, reply), chunk(finish_reason="stop"), DONE]
+    ask = ["run", server.address, "Hello"]
+    hidden, shown, facts, part, written, raw, unknown = run_each(
+        ask,
+        [*ask, "--think", "show"],
+        [*ask, "--json", "-x", "json"],
+        [*ask, "-x", "json"],
+        [*ask, "-o", "a.txt"],
+        [*ask, "--raw", "--think", "hide"],
+        [*ask, "--think", "loud"],
+        cwd=tmp_path,
+    )
+    assert [done[:2] for done in (hidden, shown, raw)] == [(0, "Four: [4]\n")] * 3
+    assert (hidden.stderr, shown.stderr, raw.stderr) == ("", "Two {1} and\\x1b two\n", "")
+    row = json.loads(facts.stdout)
+    assert (row["text"], row["thinking"], row["extracted"]) == ("Four: [4]", "Two {1} and\x1b two", "[4]")
+    assert (part.stdout, written.stdout, unknown.returncode) == ("[4]\n", "", 2)
+    assert (tmp_path / "a.txt").read_bytes() == b"Four: [4]\n"
+    env = {**os.environ, "TERM": "xterm"}
+    with pexpect.spawn(
+        sys.executable, ["-m", "phi4local", *ask], env=env, encoding="utf-8", timeout=60
+    ) as child:
+        text = child.read()
+    assert text.startswith("\x1b[2m")
+    assert re.sub(r"\x1b\[[02]m", "", text) == "Two {1} and\\x1b two\r\nFour: [4]\r\n"
+
+
 def test_several_answers_are_those_of_their_seeds(tmp_path):
     story = ["run", "phi4-nano", "Tell me a story.", "-n", "12", *VARIED, "--seed"]
     three, alone, shown = run_each(
