@@ -35,6 +35,7 @@ from phi4local.cli import (
 )
 from phi4local.cli.output import prepare_streams
 from phi4local.cli.text import visible
+from phi4local.cli.usage import Commands
 from phi4local.errors import Phi4LocalError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
 
 app = typer.Typer(
     name="phi4local",
+    cls=Commands,
     help="Microsoft's Phi-4 on your own machine.",
     epilog="MODEL is a name from `phi4local list`, a GGUF file or a safetensors folder.",
     no_args_is_help=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from phi4local.bench.formats import changed_columns, format_named
 from phi4local.bench.words import FORMATS
 from phi4local.cli import render
+from phi4local.cli.text import visible
 from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Printer:
             self._begin()
         self.rows.append(row)
         for stream, form in self._formats:
-            stream.write(form.row(row))
+            _write(stream, form.row(row))
             stream.flush()
 
     def step(self, step: Step) -> None:
@@ -90,7 +91,7 @@ class Printer:
         self._status.clear()
         if self.rows:
             for stream, form in self._formats:
-                stream.write(form.end())
+                _write(stream, form.end())
             if self._table:
                 print_tables(self.rows)
         if kind is KeyboardInterrupt:
@@ -98,7 +99,11 @@ class Printer:
 
     def _begin(self) -> None:
         for stream, form in self._formats:
-            stream.write(form.begin())
+            _write(stream, form.begin())
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(visible(text, keep_lines=True) if stream.isatty() else text)
 
 
 class Status:
@@ -121,7 +126,7 @@ class Status:
 
     def _write(self, text: str) -> None:
         if self._terminal and text != self._shown:
-            sys.stderr.write("\r\x1b[K" + text[:100])
+            sys.stderr.write("\r\x1b[K" + visible(text)[:100])
             sys.stderr.flush()
             self._shown = text
 

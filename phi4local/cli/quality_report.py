@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi4local.cli import render
 from phi4local.cli.progress import LINE_SECONDS, duration
-from phi4local.cli.text import visible
+from phi4local.cli.text import json_visible, visible
 from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def show(rows: Sequence[QualityRow], layout: str) -> None:
         render.print_json({**_facts(), "rows": [row.to_mapping() for row in rows]})
     elif layout == "jsonl":
         for row in rows:
-            render.write(json.dumps(row.to_mapping(), ensure_ascii=False))
+            render.write(json_visible(json.dumps(row.to_mapping(), ensure_ascii=False)))
     else:
         cells = [_flat(row) for row in rows]
         render.write(_csv(cells) if layout == "csv" else _markdown(rows))

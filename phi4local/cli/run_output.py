@@ -14,14 +14,14 @@ import typer
 
 from phi4local.cli import render
 from phi4local.cli.stream import completion_to_json, print_answer, statistics
-from phi4local.cli.text import visible
+from phi4local.cli.text import json_visible, visible
 from phi4local.engine import Finished, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from phi4local.cli.run_task import Task
-    from phi4local.engine import Completion, Event, Generation
+    from phi4local.engine import Completion, Generation
     from phi4local.runtime.language_model import LanguageModel
     from phi4local.settings import LoadSettings, SamplingSettings
 
@@ -140,7 +140,7 @@ def write_answers(model: LanguageModel, task: Task, form: Form, file: IO[bytes] 
         render.notice("note: all answers are the same; a higher `--temperature` makes them differ")
     if form.json:
         shown = rows[0] if form.number is None else rows
-        _write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", file)
+        _write(json_visible(json.dumps(shown, indent=2, ensure_ascii=False)) + "\n", file)
 
 
 def _answers(model: LanguageModel, task: Task, number: int) -> Iterator[tuple[Generation, int | None]]:
@@ -160,7 +160,7 @@ def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Fi
 
     events = answer_events(generation, show=form.shows_thoughts)
     if file is None and form.extract is None:
-        return _print_raw(events) if form.raw else print_answer(events)
+        return print_answer(events, wrap=not form.raw)
     text = "".join(event.delta for event in events if isinstance(event, Text))
     if form.extract is not None:
         from phi4local.errors import NothingToExtractError
@@ -171,22 +171,6 @@ def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Fi
         text = found
     _write(text + "\n", file)
     return generation.result().finished
-
-
-def _print_raw(events: Iterable[Event]) -> Finished:
-    """Write an answer as it comes and leave its lines to the terminal."""
-    began = False
-    try:
-        for event in events:
-            began = True
-            if isinstance(event, Finished):
-                return event
-            if isinstance(event, Text):
-                _write(event.delta, None)
-    finally:
-        if began:  # also when the engine failed: the error gets a line of its own
-            _write("\n", None)
-    raise RuntimeError("an answer ended without its last event")
 
 
 def _extracted(text: str, part: str) -> str | None:

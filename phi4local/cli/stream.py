@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from phi4local.assistant.events import TurnsDropped
 from phi4local.assistant.guard.events import Masked
 from phi4local.assistant.thinking import Thought
-from phi4local.cli.text import visible
+from phi4local.cli.text import VisibleStream, visible
 from phi4local.cli.wrap import WordWrap
 from phi4local.engine import Completion, ContextShifted, Finished, Text
 
@@ -26,13 +26,13 @@ REASONS = {
 }
 
 
-def print_answer(events: Iterable[ConversationEvent]) -> Finished:
+def print_answer(events: Iterable[ConversationEvent], *, wrap: bool = True) -> Finished:
     """Write the text of `events` to stdout as it comes and return the end of the answer.
 
-    A terminal gets control characters written out and lines broken between words; a pipe gets the text
-    exactly. A line feed follows.
+    A terminal gets control characters written out and, with `wrap`, lines broken between words; a pipe gets
+    the text exactly. A line feed follows.
     """
-    wrap = WordWrap(shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+    screen = _Screen(wrap=wrap) if sys.stdout.isatty() else None
     began = False
     try:
         for event in events:
@@ -43,11 +43,11 @@ def print_answer(events: Iterable[ConversationEvent]) -> Finished:
                 tell(event)
                 continue
             began = True
-            sys.stdout.write(wrap.feed(visible(event.delta, keep_lines=True)) if wrap else event.delta)
+            sys.stdout.write(screen.feed(event.delta) if screen else event.delta)
             sys.stdout.flush()
     finally:
         if began:  # also when the engine failed: the error gets a line of its own
-            sys.stdout.write((wrap.finish() if wrap else "") + "\n")
+            sys.stdout.write((screen.finish() if screen else "") + "\n")
             sys.stdout.flush()
     raise RuntimeError("an answer ended without its last event")
 
@@ -61,6 +61,22 @@ def tell(event: ConversationEvent) -> None:
         sys.stderr.write(f"the context is full: {turns} ({event.tokens:,} tokens) {what}\n")
     elif not isinstance(event, Masked | Thought | Text | Finished):  # the text shows what was masked
         sys.stderr.write(f"guard: {visible(event.message)}\n")
+
+
+class _Screen:
+    """Text on its way to a terminal: safe, and broken between words."""
+
+    def __init__(self, *, wrap: bool) -> None:
+        self._visible = VisibleStream()
+        self._wrap = WordWrap(shutil.get_terminal_size().columns) if wrap else None
+
+    def feed(self, text: str) -> str:
+        text = self._visible.feed(text)
+        return self._wrap.feed(text) if self._wrap else text
+
+    def finish(self) -> str:
+        text = self._visible.finish()
+        return self._wrap.feed(text) + self._wrap.finish() if self._wrap else text
 
 
 def statistics(finished: Finished) -> str:

@@ -175,8 +175,8 @@ def inside(parts: list[str], words: Words) -> tuple[str | None, str | None]:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host, with or without a port, is this machine. Example: `localhost:5000`."""
-    name = urllib.parse.urlsplit(f"//{host}").hostname or ""
     try:
+        name = urllib.parse.urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

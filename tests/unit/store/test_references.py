@@ -118,6 +118,8 @@ def test_the_registry_of_a_hub_can_be_forced():
         ("hf.co/u/r/blob/main/../../x.gguf", None, "model"),
         ("https://huggingface.co/u/r/blob/main/%2e%2e/%2e%2e/x.gguf", None, "model"),
         ("hf.co/../r", None, "letters"),
+        ("[bold]/u/r", None, "name"),
+        ("[::1/u/r", None, "HOST"),
         ("hf.co/u/..", None, "letters"),
         ("hf.co/u/r@..%2f..%2fx", None, "branch"),
         ("./phi4", None, "file"),

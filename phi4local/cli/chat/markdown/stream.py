@@ -11,7 +11,7 @@ from phi4local.cli.chat.markdown.live import LiveRows
 from phi4local.cli.chat.markdown.reader import Drawable, Reading, read
 from phi4local.cli.chat.markdown.room import cut, is_full
 from phi4local.cli.chat.markdown.tables import Table
-from phi4local.cli.text import visible
+from phi4local.cli.text import VisibleStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,15 +43,15 @@ class MarkdownStream:
     ) -> None:
         self._ask: Callable[[], View] = lambda: View(max(1, columns()), max(1, rows()), colour)
         self._view = self._ask()
+        self._visible = VisibleStream()
         self._live = LiveRows()
-        self._reading = Reading()
-        self._line = ""
+        self._reading, self._line = Reading(), ""
         self._middle = False  # the line's beginning was written for good: the rest is more of the same
         self._raw = False  # the rest of the line is written as it comes, because the row cannot be rewritten
 
     def feed(self, delta: str) -> str:
         """Take new text and return what to write to the terminal now."""
-        text = visible(delta, keep_lines=True)
+        text = self._visible.feed(delta)
         steady = self._follow_size()
         if self._raw and steady and not self._reading.fence:
             text = self._leave_raw(text)
@@ -65,6 +65,7 @@ class MarkdownStream:
 
     def finish(self) -> str:
         """Return what ends the reply; the cursor stays behind its last character."""
+        self._extend(self._visible.finish())
         self._end_line()
         self._settle(self._reading.blocks())
         self._reading = Reading()
