@@ -25,19 +25,22 @@ _FORMULA = re.compile(r"\\\(.+?\\\)|\\\[.+?\\\]|\$\$.+?\$\$", re.DOTALL)
 _MARKS = re.compile(r"[\\`*_~\[\]<&!$]")
 
 
-def spans(text: str, style: str = "", *, colour: bool) -> list[Span]:
+@functools.lru_cache(maxsize=256)  # the cells of a table are drawn again with each of its rows
+def spans(text: str, style: str = "", *, colour: bool) -> tuple[Span, ...]:
     """Return `text` as styled spans; the marks disappear, and a link's address follows its text.
 
     Without colours the marks of emphasis and code stay, because nothing else would show them.
 
-    Example: `spans("a **b**", colour=True)` is `[Span("a ", ""), Span("b", "bold")]`.
+    Example: `spans("a **b**", colour=True)` is `(Span("a ", ""), Span("b", "bold"))`.
     """
     if not _MARKS.search(text):
-        return [Span(text, style if colour else "")]
+        return (Span(text, style if colour else ""),)
     tokens = _parser().parseInline(text)[0].children or []
     # An entity such as &#x202e; is a control character only now.
     pieces = _Styled(colour).walk(tokens, style)
-    return [Span(visible(part, keep_lines=True), look if colour else "") for part, look in pieces if part]
+    return tuple(
+        Span(visible(part, keep_lines=True), look if colour else "") for part, look in pieces if part
+    )
 
 
 def completed(text: str) -> str:

@@ -93,7 +93,7 @@ def _more(before: Reading, line: Line, *, whole: bool) -> tuple[list[Drawable], 
 
 def _certain(line: Line, source: str, *, whole: bool) -> Line:
     """Return a mark whose text has not come yet as text, so that its first character is on the screen."""
-    if whole or line.text or line.kind in ("blank", "fence"):
+    if whole or line.text or line.kind == "fence" or not source.strip():
         return line
     return Line("text", source.strip(), indent=line.indent)
 

@@ -24,6 +24,7 @@ def is_full(reading: Reading, line: str, view: View) -> bool:
     """
     if reading.fence:
         return len(line) > view.budget * view.columns // 2
+    line = line[: view.budget * view.width + 1]  # more is too much whatever it is, and would take time
     if isinstance(reading.block, Table):
         return _most_rows(line, view) > view.budget // 2
     before = reading.block.text if reading.block else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -71,16 +72,19 @@ class Table:
 
     def rows(self, view: View) -> list[Row]:
         """Draw."""
+        return list(_drawn(self, view))
+
+    def draw(self, view: View) -> Iterator[Row]:
+        """Draw without what stands before each row."""
         table = self._cells(view)
         widths = self._widths(view, table)
-        drawn = list(_grid(table, widths, self, view) if widths else self._records(view))
-        return [Row(self.before.text + row.text, self.before.cells + row.cells) for row in drawn]
+        return _grid(table, widths, self, view) if widths else self._records(view)
 
-    def _cells(self, view: View) -> list[list[list[Span]]]:
+    def _cells(self, view: View) -> list[list[tuple[Span, ...]]]:
         names = [[spans(name, "bold", colour=view.colour) for name in self.header]]
         return names + [[spans(cell, colour=view.colour) for cell in row] for row in self.body]
 
-    def _widths(self, view: View, table: list[list[list[Span]]]) -> tuple[int, ...]:
+    def _widths(self, view: View, table: list[list[tuple[Span, ...]]]) -> tuple[int, ...]:
         """Return the columns' widths, none if the terminal is too narrow for a table."""
         if self.widths is not None:
             return self.widths
@@ -102,6 +106,12 @@ class Table:
                 yield from wrap([*named, Span(": "), *spans(value, colour=view.colour)], width, hang=hang)
 
 
+@functools.lru_cache(maxsize=2)  # it stays as it is while its next row comes
+def _drawn(table: Table, view: View) -> tuple[Row, ...]:
+    before = table.before
+    return tuple(Row(before.text + row.text, before.cells + row.cells) for row in table.draw(view))
+
+
 def _width(cell: Sequence[Span]) -> int:
     return max(1, *(row.cells for row in wrap(cell, 10_000)))
 
@@ -120,7 +130,9 @@ def _shared(wanted: Sequence[int], free: int) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def _grid(table: list[list[list[Span]]], widths: tuple[int, ...], shape: Table, view: View) -> Iterator[Row]:
+def _grid(
+    table: list[list[tuple[Span, ...]]], widths: tuple[int, ...], shape: Table, view: View
+) -> Iterator[Row]:
     laid = [[wrap(cell, width) for cell, width in zip(row, widths, strict=True)] for row in table]
     tall = any(len(cell) > 1 for row in laid[1:] for cell in row)
     frozen = shape.widths is not None
