@@ -14,6 +14,7 @@
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GuardPolicyError            a guard's policy with something that means nothing
+    │   ├── DocumentError               a document that is missing, binary, encrypted, damaged or too large
     │   ├── GGUFError                   a GGUF header or its values
     │   ├── ModelFileChangedError       a file that was replaced or removed while its model ran
     │   ├── CheckpointError             a safetensors folder: config, index, shards, tokenizer
@@ -65,6 +66,7 @@
 """
 
 from phi4local.errors.base import (
+    DocumentError,
     FileFormatError,
     FileWriteError,
     GuardCheckError,
@@ -140,6 +142,7 @@ __all__ = [
     "ContextTooLongError",
     "ConversionError",
     "DamagedFileError",
+    "DocumentError",
     "DownloadError",
     "EngineBusyError",
     "EngineCrashedError",

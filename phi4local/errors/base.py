@@ -50,6 +50,13 @@ class FileFormatError(Phi4LocalError):
         self.problem = problem
 
 
+class DocumentError(FileFormatError):
+    """A document that cannot be read: missing, binary, encrypted, damaged or too large."""
+
+    def __init__(self, path: Path | str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(path, problem, hint=hint or "text, Markdown, code, HTML and PDF files can be read")
+
+
 class FileWriteError(Phi4LocalError):
     """The operating system refused a write; nothing was left under the final name."""
 

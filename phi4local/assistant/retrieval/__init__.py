@@ -1,0 +1,22 @@
+"""Documents in a conversation: read, split, search, quote with file and line, check the citations."""
+
+from phi4local.assistant.retrieval.attach import Attachment, attach
+from phi4local.assistant.retrieval.citations import Citation, cited
+from phi4local.assistant.retrieval.documents import Document, read_document
+from phi4local.assistant.retrieval.folders import read_documents
+from phi4local.assistant.retrieval.mentions import mentioned_files
+from phi4local.assistant.retrieval.passages import Passage
+from phi4local.assistant.retrieval.search import Collection
+
+__all__ = [
+    "Attachment",
+    "Citation",
+    "Collection",
+    "Document",
+    "Passage",
+    "attach",
+    "cited",
+    "mentioned_files",
+    "read_document",
+    "read_documents",
+]
