@@ -11,7 +11,7 @@ from pathlib import Path
 from phi4local.errors import DocumentError, MissingExtraError
 
 SECONDS = 60.0
-"""Longest time for one file; 500 ordinary pages take about ten seconds."""
+"""Longest time for one file."""
 PAGES = 3_000
 CHARACTERS = 16_000_000
 MEMORY_BYTES = 2_000_000_000
