@@ -112,7 +112,7 @@ class Loop:
 @pytest.mark.parametrize(
     "turns", [12, pytest.param(1000, marks=[pytest.mark.full, pytest.mark.timeout(3600)])]
 )
-def test_a_conversation_goes_on_past_the_end_of_the_context(model, policy, turns, record_property):
+def test_a_conversation_goes_on_past_the_end_of_the_context(model, policy, turns):
     loop, sizes = Loop(model, policy), {}
     for turn in range(turns):
         loop.say(question(turn), seed=turn)
@@ -122,8 +122,6 @@ def test_a_conversation_goes_on_past_the_end_of_the_context(model, policy, turns
     assert loop.drops > turns // 40
     assert bool(loop.summaries) == (policy == "summarize")
     assert bool(loop.shifts) == (policy == "shift")
-    counts = {name: getattr(loop, name) for name in ("drops", "shifts", "summaries", "most_prompt_tokens")}
-    record_property(policy, {**counts, "bytes": sizes})
     if 100 in sizes:
         for before, after in zip(sizes[100], sizes[turns - 1], strict=True):
             assert after <= before * 1.02
