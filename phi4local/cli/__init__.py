@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
+HANG_UP_SECONDS = 10
 
 app = typer.Typer(
     name="phi4local",
@@ -142,7 +144,12 @@ def _report(message: str, hint: str | None) -> int:
 def _raise_on_termination() -> None:
     """End on SIGTERM like on Ctrl-C, so that unfinished files are removed."""
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            # Where the exception is swallowed, a line editor would read from the closed terminal for ever.
+            last = threading.Timer(HANG_UP_SECONDS, os._exit, [EXIT_TERMINATED])
+            last.daemon = True
+            last.start()
         raise SystemExit(EXIT_TERMINATED)
 
     with contextlib.suppress(ValueError):  # not the main thread: the host program decides
