@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """Collects the events of an answer.
-
-    Args:
-        thinking: whether it begins with thoughts.
+    """Collects the events of an answer; thoughts are told from it by `<think>` at its beginning.
 
     Attributes:
         text: what was said, without thoughts: what the model sees again as history.
@@ -29,23 +26,19 @@ class Answer:
     Example: `take(Text("Hi", (919,)))` yields that event, and then `text` is "Hi".
     """
 
-    def __init__(self, *, thinking: bool) -> None:
+    def __init__(self) -> None:
         self.text = ""
         self.thought = ""
-        self.has_all_ids = not thinking
+        self.has_all_ids = True
         self.shifted_turns = 0
         self._ids: list[int] = []
-        self._splitter = ThinkingSplitter() if thinking else None
+        self._splitter = ThinkingSplitter()
 
     def take(self, event: ConversationEvent) -> Iterator[ConversationEvent]:
         """Take an event and yield what is to be shown of it."""
         if isinstance(event, Text):
             self._ids += event.token_ids
-            if self._splitter is None:
-                self.text += event.delta
-                yield event
-            else:
-                yield from self._parts(self._splitter.feed(event.delta), event)
+            yield from self._parts(self._splitter.feed(event.delta), event)
             return
         if isinstance(event, Blocked | Masked):
             self.has_all_ids = False
@@ -55,8 +48,7 @@ class Answer:
 
     def rest(self) -> Iterator[ConversationEvent]:
         """Yield what was held back because it could have been a mark of thoughts."""
-        if self._splitter is not None:
-            yield from self._parts(self._splitter.finish(), Text("", ()))
+        yield from self._parts(self._splitter.finish(), Text("", ()))
 
     def ids(self, finished: Finished) -> tuple[int, ...]:
         """Return the token ids of the text; the end token is the template's."""
@@ -68,6 +60,7 @@ class Answer:
         for part in parts:
             if isinstance(part, Thought):
                 self.thought += part.delta
+                self.has_all_ids = False
                 yield part
             else:
                 self.text += part

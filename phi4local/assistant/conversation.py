@@ -67,7 +67,9 @@ class Conversation(History):
         self.model = model
         self._kept_ids = {}
 
-    def ask(self, text: str, *, sampling: SamplingSettings | None = None) -> Iterator[ConversationEvent]:
+    def ask(
+        self, text: str, *, sampling: SamplingSettings | None = None, replacing: bool = False
+    ) -> Iterator[ConversationEvent]:
         """Say something and yield the answer's events; the turn is kept when the answer ends.
 
         A cancelled answer is kept as far as it came; a turn without an answer is not. When the engine fails,
@@ -76,13 +78,16 @@ class Conversation(History):
         Args:
             text: what the person says.
             sampling: settings for this answer only; unset fields take the conversation's.
+            replacing: let this turn take the place of the last one, as soon as it has an answer.
 
         Raises:
             GuardRefusedError: the guard does not let the model read it.
             ContextFullError: turns would have to go, and the policy is "ask" or "stop".
+            NoTurnError: there is no turn to replace.
             ContextTooLongError, EngineError: as `model.chat`.
         """
         chosen = sampling.filled_from(self.sampling or SamplingSettings()) if sampling else self.sampling
+        before, place = self.messages, self._last_turn() if replacing else len(self.messages)
         if self.guard is not None:
             verdict = self.guard.check_input(text)
             if not verdict.allowed:
@@ -90,57 +95,52 @@ class Conversation(History):
             if verdict.text_for_person:
                 yield Noted(message=verdict.text_for_person)
             text = verdict.text
-        before = self.messages
-        if self.record:
-            self.record.add_user(text)
+        kept = self._ids_before(place)
+        self._note_question(text, replacing=replacing)
         try:
-            room = self._room([*before, Message("user", text)])
+            room = self._room([*before[:place], Message("user", text)], kept)
             if room.dropped:
                 yield TurnsDropped(turns=room.dropped_turns, tokens=room.dropped_tokens, summary=room.summary)
-            yield from self._answer(room, chosen)
+            yield from self._answer(room, room.moved(kept), chosen)
         finally:
             self._cancelled, self._running = False, None
-            if self.record and self.messages is before:
-                self.record.undo()
-
-    def _room(self, turn: list[Message]) -> Room:
-        self._running = Summarizer()
-        reserve = answer_reserve(self.model.context_tokens, self.max_tokens)
-        policy, kept = self.context_policy, self._kept_ids
-        return make_room(
-            self.model, turn, reserve_tokens=reserve, policy=policy, kept_ids=kept, summarizer=self._running
-        )
+            if self.messages is before:
+                self._note_no_answer(replacing=replacing)
 
     def retry(self, sampling: SamplingSettings | None = None) -> Iterator[ConversationEvent]:
-        """Ask the last question again and yield the new answer's events; the old answer is forgotten.
+        """Ask the last question again; the old answer stays until there is a new one. See `ask`."""
+        question = self.messages[self._last_turn()].content
+        return self.ask(question, sampling=sampling, replacing=True)
 
-        Args:
-            sampling: settings for this answer only; unset fields take the conversation's.
+    def _room(self, turn: list[Message], kept: dict[int, tuple[int, ...]]) -> Room:
+        self._running = writer = Summarizer()
+        if self._cancelled:
+            writer.cancel()
+        reserve = answer_reserve(self.model.context_tokens, self.max_tokens)
+        policy = self.context_policy
+        return make_room(
+            self.model, turn, reserve_tokens=reserve, policy=policy, kept_ids=kept, summarizer=writer
+        )
 
-        Raises:
-            NoTurnError: nothing was asked yet.
-        """
-        return self.ask(self.undo(), sampling=sampling)
-
-    def _answer(self, room: Room, sampling: SamplingSettings | None) -> Iterator[ConversationEvent]:
-        kept_ids = room.moved(self._kept_ids)
-        generation = self.model.chat(
+    def _answer(
+        self, room: Room, kept: dict[int, tuple[int, ...]], sampling: SamplingSettings | None
+    ) -> Iterator[ConversationEvent]:
+        self._running = generation = self.model.chat(
             room.messages,
             sampling=sampling,
             max_tokens=self.max_tokens,
-            kept_ids=kept_ids,
+            kept_ids=kept,
             shift=self.context_policy == "shift",
         )
-        self._running = generation
         if self._cancelled:
             generation.cancel()
-        answer = Answer(thinking=self.model.thinking)
+        answer = Answer()
         with generation:
             for event in self.guard.filtered(generation) if self.guard else generation:
                 if isinstance(event, Finished):
                     yield from answer.rest()
                     if event.usage.generated_tokens:
-                        self._keep(room, kept_ids, answer, event)
+                        self._keep(room, kept, answer, event)
                         if answer.has_all_ids and not self._has_stop_texts(sampling):
                             self._kept_ids[len(self.messages) - 1] = answer.ids(event)
                     yield event
@@ -151,16 +151,14 @@ class Conversation(History):
         stop = None if sampling is None else sampling.stop
         return bool(self.model.default_stop if stop is None else stop)
 
-    def _keep(
-        self, room: Room, kept_ids: dict[int, tuple[int, ...]], answer: Answer, finished: Finished
-    ) -> None:
+    def _keep(self, room: Room, kept: dict[int, tuple[int, ...]], answer: Answer, finished: Finished) -> None:
+        gone = room.dropped_turns + answer.shifted_turns
         if answer.shifted_turns:
-            room = drop_turns(self.model, room.messages, answer.shifted_turns, kept_ids=kept_ids)
-            kept_ids = room.moved(kept_ids)
-        gone = room.dropped_turns
+            room = drop_turns(self.model, room.messages, answer.shifted_turns, kept_ids=kept)
+            kept = room.moved(kept)
         self._pushed = [max(0, place - gone) for place in self._pushed]
         self.messages = [*room.messages, Message("assistant", answer.text)]
-        self._kept_ids = dict(kept_ids)
+        self._kept_ids = dict(kept)
         if self.record:
             tokens, thought = finished.usage.generated_tokens, answer.thought or None
             self.record.add_answer(answer.text, reason=finished.reason, tokens=tokens, thought=thought)

@@ -98,15 +98,36 @@ class History:
         Raises:
             NoTurnError: nothing was asked.
         """
-        place = max((p for p, message in enumerate(self.messages) if message.role == "user"), default=None)
-        if place is None:
-            raise NoTurnError("nothing was asked yet", hint="ask something first")
+        place = self._last_turn()
         question = self.messages[place].content
         del self.messages[place:]
-        self._kept_ids = {kept: ids for kept, ids in self._kept_ids.items() if kept < place}
+        self._kept_ids = self._ids_before(place)
         if self.record:
             self.record.undo()
         return question
+
+    def _last_turn(self) -> int:
+        places = [place for place, message in enumerate(self.messages) if message.role == "user"]
+        if not places:
+            raise NoTurnError("nothing was asked yet", hint="ask something first")
+        return places[-1]
+
+    def _ids_before(self, place: int) -> dict[int, tuple[int, ...]]:
+        return {kept: ids for kept, ids in self._kept_ids.items() if kept < place}
+
+    def _note_question(self, text: str, *, replacing: bool) -> None:
+        if self.record:
+            if replacing:
+                self.record.undo()
+            self.record.add_user(text)
+
+    def _note_no_answer(self, *, replacing: bool) -> None:
+        """Take a question back that got no answer; the turn that it should have replaced counts again."""
+        if self.record:
+            self.record.undo()
+            if replacing:
+                self.record.add_user(self.last_question or "")
+                self.record.add_answer(self.last_answer or "", reason="stop", tokens=0)
 
     def push(self) -> int:
         """Remember how far the conversation is, and return how many such places there are."""

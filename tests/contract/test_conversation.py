@@ -280,3 +280,21 @@ def test_thoughts_are_told_apart_and_never_sent_back(model):
     assert conversation.last_answer == "3 plus 4 is 7."
     list(conversation.ask("Hello"))
     assert not any("think" in message.content for message in thinker.asked)
+
+
+def test_an_answer_stays_until_there_is_a_new_one(model):
+    notes = Notes()
+    conversation = Conversation(model, record=notes)
+    say(conversation, "What is 3 plus 4?")
+    before, written = list(conversation.messages), [list(turn) for turn in notes.turns]
+    with pytest.raises(ContextTooLongError):
+        list(conversation.ask("word " * 3000, replacing=True))
+    assert conversation.messages == before
+    assert notes.turns == written
+    events = list(conversation.ask("What is 2 plus 2?", replacing=True))
+    assert "".join(event.delta for event in events if isinstance(event, Text)) == "2 plus 2 is 4."
+    assert contents(conversation) == ["What is 2 plus 2?", "2 plus 2 is 4."]
+    assert [turn[0] for turn in notes.turns] == ["What is 2 plus 2?"]
+    _, after = say(conversation, "Hello")
+    # The new answer's own token ids are kept, not those of the one that it replaced.
+    assert after.usage.reused_tokens == events[-1].usage.prompt_tokens + events[-1].usage.generated_tokens - 1

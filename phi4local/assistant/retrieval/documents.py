@@ -61,6 +61,17 @@ class Document:
     kind: Kind
     note: str | None = None
 
+    @property
+    def text(self) -> str:
+        """The whole text; pieces of a line that was too long are joined again."""
+        parts: list[str] = []
+        before: Line | None = None
+        for line in self.lines:
+            same = before is not None and line[::2] == before[::2]
+            parts += ["" if same or before is None else "\n", line.text]
+            before = line
+        return "".join(parts)
+
 
 def read_document(path: Path | str, *, name: str | None = None) -> Document:
     """Read a text, markup, code, HTML or PDF file.

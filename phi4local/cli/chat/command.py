@@ -46,6 +46,12 @@ def chat(
         str | None,
         typer.Option("--guard", metavar="FILE", help="Check questions and answers by this policy"),
     ] = None,
+    docs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--docs", metavar="PATH", help="Answer from this file or folder and cite it; repeatable"
+        ),
+    ] = None,
     raw: Annotated[
         bool,
         typer.Option("--raw", help="Show answers as they come, without markdown", rich_help_panel=SCREEN),
@@ -91,6 +97,7 @@ def chat(
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     loading = loading.filled_from(options.speculation_settings(wanted=speculation))
     opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes)
-    talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard, policy=context_full)
+    talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
     kept = start.Kept(go_on=go_on, session=session, save=save, history=history)
-    start.talk(model, opening, talk, kept, start.view(raw=raw, think=think))
+    room = start.Room(context_full, docs or [])
+    start.talk(model, opening, talk, room, kept, start.view(raw=raw, think=think))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from phi4local.assistant.thinking import Thought
 from phi4local.cli import render
-from phi4local.cli.chat.thoughts import Thoughts
 from phi4local.cli.stream import REASONS, print_answer, statistics, tell
+from phi4local.cli.thoughts import Thoughts
 from phi4local.engine import Finished, Text
 
 if TYPE_CHECKING:
@@ -85,11 +85,17 @@ def _draw(events: Iterator[ConversationEvent], view: View) -> Finished:
                 tell(event)
             elif event.delta:
                 began = True
-                _write(thoughts.finish() + drawn.feed(event.delta))
+                _write(_ended(thoughts, view) + drawn.feed(event.delta))
     finally:
         if began:  # also when the engine failed: the error gets a line of its own
-            _write(thoughts.finish() + drawn.finish() + "\n")
+            _write(_ended(thoughts, view) + drawn.finish() + "\n")
     raise RuntimeError("an answer ended without its last event")
+
+
+def _ended(thoughts: Thoughts, view: View) -> str:
+    """Return what ends thoughts, with a blank line below them where they are shown."""
+    end = thoughts.finish()
+    return f"{end}\n" if end and view.think == "show" else end
 
 
 def _write(text: str) -> None:

@@ -12,6 +12,7 @@ from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from phi4local.assistant.context import ContextPolicy
+    from phi4local.assistant.retrieval import Collection
     from phi4local.cli.chat.state import Chat, View
     from phi4local.runtime.language_model import LanguageModel
     from phi4local.settings import LoadSettings, SamplingSettings
@@ -38,7 +39,14 @@ class Talk:
     sampling: SamplingSettings
     max_tokens: int | None
     guard: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What goes when the context is full, and what is read into it: `--context-full`, `--docs`."""
+
     policy: str | None
+    docs: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +59,7 @@ class Kept:
     history: bool
 
 
-def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View) -> None:
+def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept, view: View) -> None:
     """Open the model and converse, on a terminal or through a pipe.
 
     Raises:
@@ -59,6 +67,7 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
     """
     from phi4local.assistant.conversation import Conversation
     from phi4local.assistant.sessions.library import SessionLibrary
+    from phi4local.cli.chat.documents import Documents
     from phi4local.cli.chat.state import Chat
     from phi4local.store import home
 
@@ -69,7 +78,7 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
         conversation = Conversation(
             opened, system=how.system, sampling=how.sampling, max_tokens=how.max_tokens
         )
-        conversation.context_policy = policy_of(how.policy or ("ask" if sys.stdin.isatty() else "stop"))
+        conversation.context_policy = policy_of(room.policy or ("ask" if sys.stdin.isatty() else "stop"))
         chat = Chat(
             guard_file=how.guard,
             conversation=conversation,
@@ -78,6 +87,7 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
             model_name=model,
             adapters=list(opening.adapters),
             view=view,
+            documents=Documents(_collection(room.docs)),
         )
     except BaseException:
         opened.close()
@@ -94,7 +104,7 @@ def talk(model: str | None, opening: Opening, how: Talk, kept: Kept, view: View)
 
             if chat.saves and chat.session is None:
                 chat.begin_session(chat.wanted_session)
-            piped.converse(conversation)
+            piped.converse(chat)
     finally:
         chat.close()
 
@@ -145,6 +155,19 @@ def _keep(chat: Chat, kept: Kept) -> None:
             chat.saves, chat.wanted_session = True, kept.session
     else:
         chat.saves = kept.save and sys.stdin.isatty()
+
+
+def _collection(paths: list[str]) -> Collection | None:
+    if not paths:
+        return None
+    from phi4local.assistant.retrieval import Collection
+
+    found = Collection.from_paths(paths)
+    for line in found.notes:
+        render.notice(f"note: {line}")
+    files = render.times(len(found.documents), "document")
+    render.notice(f"{files}, {render.times(len(found.passages), 'passage')}; answers cite file and lines")
+    return found
 
 
 def _mention_real_model(asked: str | None, opened: LanguageModel) -> None:

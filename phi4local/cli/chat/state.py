@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from phi4local.cli.chat.documents import Documents
 from phi4local.cli.chat.places import place_of, title_of
 from phi4local.cli.chat.status import Status
 
@@ -70,7 +71,7 @@ class Chat:
         wanted_session: what a session that begins is called; `None` lets it be called after its time.
         saves: begin one with the first question.
         adapters: `FILE[:SCALE]` texts of those that are applied.
-        attached: texts that go along with the next question, by the name they came from.
+        documents: documents that the conversation is about.
         last: the end of the last answer.
     """
 
@@ -84,7 +85,7 @@ class Chat:
     saves: bool = False
     adapters: list[str] = field(default_factory=list)
     view: View = field(default_factory=View)
-    attached: dict[str, str] = field(default_factory=dict)
+    documents: Documents = field(default_factory=Documents)
     last: Finished | None = None
     totals: Totals = field(default_factory=Totals)
     used_tokens: int = 0
@@ -139,17 +140,20 @@ class Chat:
         tokens = len(self.model.tokenize(text))
         return f", {tokens:,} tokens ({tokens / total:.0%} of the context)"
 
-    def with_attached(self, question: str) -> str:
-        """Return a question behind the files that go along with it."""
-        files = "".join(f"{name}:\n```\n{text}\n```\n\n" for name, text in self.attached.items())
-        return files + question
+    def with_documents(self, question: str) -> str:
+        """Return a question with the documents that belong to it; see `Documents.question`."""
+        return self.documents.question(question, self.conversation)
+
+    def citations(self) -> list[str]:
+        """Return what is to be said about the citations of the last answer."""
+        return list(self.documents.citations(self.conversation.last_answer or ""))
 
     def finish(self, finished: Finished) -> None:
         """Take the end of an answer."""
         self.last = finished
         self.totals.add(finished)
         self.used_tokens = finished.usage.prompt_tokens + finished.usage.generated_tokens
-        self.attached.clear()
+        self.documents.attached.clear()
 
     def recount(self) -> None:
         """Count the context anew, after turns were taken back; servers do not tell."""
@@ -166,5 +170,5 @@ class Chat:
             used_tokens=self.used_tokens,
             context_tokens=self.model.context_tokens,
             tokens_per_second=self.last.tokens_per_second if self.last else 0.0,
-            extras=tuple(text for text in (*self.adapters, structure, *self.attached) if text),
+            extras=tuple(text for text in (*self.adapters, structure, *self.documents.attached) if text),
         )

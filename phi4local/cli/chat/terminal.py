@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from phi4local.cli import render
 from phi4local.cli.chat import commands, reply
-from phi4local.cli.chat.commands import COMMANDS, Ask, Leave, Retry
+from phi4local.cli.chat.commands import COMMANDS, Ask, Leave
 from phi4local.cli.chat.commands.files import mentioned
 from phi4local.cli.chat.editor import Editor, PlainEditor
 from phi4local.cli.chat.places import headline
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from phi4local.cli.chat.commands.action import Action
     from phi4local.cli.chat.state import Chat
-    from phi4local.settings import SamplingSettings
 
 WARNING = "You talk with an AI. It may be wrong, and knows English best."
 
@@ -80,10 +79,10 @@ def _turn(chat: Chat, text: str, editor: Editor | PlainEditor) -> bool:
         if isinstance(action, Leave):
             return False
         if isinstance(action, Ask):
-            mentioned(chat, action.text)
-            _answer_with_room(chat, editor, chat.with_attached(action.text))
-        elif isinstance(action, Retry):
-            _answer(chat, editor, chat.conversation.undo(), action.sampling)
+            if not action.replacing:
+                mentioned(chat, action.text)
+                action = Ask(chat.with_documents(action.text))
+            _answer_with_room(chat, editor, action)
     except Phi4LocalError as error:
         render.notice(f"error: {error}")
         if error.hint:
@@ -91,10 +90,10 @@ def _turn(chat: Chat, text: str, editor: Editor | PlainEditor) -> bool:
     return True
 
 
-def _answer_with_room(chat: Chat, editor: Editor | PlainEditor, question: str) -> None:
+def _answer_with_room(chat: Chat, editor: Editor | PlainEditor, question: Ask) -> None:
     """Answer a question; when the context is full, ask the person what shall go."""
     try:
-        _answer(chat, editor, question, None)
+        _answer(chat, editor, question)
     except ContextFullError as error:
         if chat.conversation.context_policy != "ask":
             raise
@@ -106,7 +105,7 @@ def _answer_with_room(chat: Chat, editor: Editor | PlainEditor, question: str) -
         if choice in ("drop", "summarize", "shift"):
             chat.conversation.context_policy = policy_of(choice)
             render.notice(f"from now on: {choice}; /context changes it")
-            _answer(chat, editor, question, None)
+            _answer(chat, editor, question)
         else:
             render.notice("nothing was asked; the Up key brings the question back")
 
@@ -121,14 +120,17 @@ def _command(chat: Chat, text: str) -> Action:
         return None
 
 
-def _answer(
-    chat: Chat, editor: Editor | PlainEditor, question: str, sampling: SamplingSettings | None
-) -> None:
+def _answer(chat: Chat, editor: Editor | PlainEditor, question: Ask) -> None:
     with reply.interruptible(chat.conversation, editor.interrupted):
         if chat.saves and chat.session is None:
             chat.begin_session(chat.wanted_session)
-        finished = reply.show(chat.conversation.ask(question, sampling=sampling), chat.view)
+        events = chat.conversation.ask(
+            question.text, sampling=question.sampling, replacing=question.replacing
+        )
+        finished = reply.show(events, chat.view)
     chat.finish(finished)
+    for line in chat.citations():
+        render.dim_notice(line)
     reply.below(finished, chat.view, chat.model.context_tokens)
     sys.stdout.write("\n")
     sys.stdout.flush()

@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask this."""
+    """Ask this.
+
+    Attributes:
+        text: the question.
+        sampling: settings for once.
+        replacing: the last turn makes way for it.
+    """
 
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Ask the last question again, with these settings for once."""
-
     sampling: SamplingSettings | None = None
+    replacing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +29,4 @@ class Leave:
     """End the program."""
 
 
-Action = Ask | Retry | Leave | None
+Action = Ask | Leave | None

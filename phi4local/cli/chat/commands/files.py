@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import glob as globbing
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
-from phi4local.errors import FileFormatError, InvalidSettingError, NoTurnError
+from phi4local.errors import InvalidSettingError, NoTurnError
 from phi4local.files import new_file
 
 if TYPE_CHECKING:
     from phi4local.cli.chat.state import Chat
 
-_MENTION = re.compile(r'(?<!\S)@(?:"([^"]+)"|(\S+))')
 MOST_FILES = 100
-MOST_BYTES = 10_000_000
-_FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1\s*$", re.DOTALL | re.MULTILINE)
 
 
 def read(chat: Chat, argument: str) -> None:
@@ -43,31 +39,25 @@ def glob(chat: Chat, argument: str) -> None:
 
 
 def _attach(chat: Chat, path: Path) -> None:
-    text = _text_of(path)
-    chat.attached[str(path)] = text
-    lines = render.times(len(text.splitlines()), "line")
-    render.notice(f"{path}: {lines}{chat.cost_of(text)}, goes along with the next question")
+    from phi4local.assistant.retrieval import read_document
 
-
-def _text_of(path: Path) -> str:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise FileFormatError(path, f"has more than {MOST_BYTES:,} bytes", hint="cut out what matters")
-        data = path.read_bytes()
-    except OSError as error:
-        problem = (error.strerror or str(error)).lower()
-        raise FileFormatError(path, f"cannot be read: {problem}", hint="name a text file") from error
-    if b"\0" in data[:8192]:
-        raise FileFormatError(path, "is no text file", hint="convert it to text first")
-    return data.decode("utf-8", errors="replace")
+    document = read_document(path)
+    chat.documents.attached[document.name] = document
+    if document.note:
+        render.notice(f"note: {document.name}: {document.note}")
+    lines = render.times(len(document.lines), "line")
+    render.notice(f"{document.name}: {lines}{chat.cost_of(document.text)}, goes along with the next question")
 
 
 def mentioned(chat: Chat, question: str) -> None:
     """Put the files into a question that it names, such as `@notes.md` or `@"my notes.md"`."""
-    for quoted, bare in _MENTION.findall(question):
-        path = Path(quoted or bare.rstrip(".,;:!?)")).expanduser()
-        if path.is_file():  # an address or a name with an @ is neither
-            _attach(chat, path)
+    from phi4local.assistant.retrieval import mentioned_files
+
+    paths, problems = mentioned_files(question, Path())
+    for problem in problems:
+        render.notice(f"note: {problem}")
+    for path in paths:
+        _attach(chat, path)
 
 
 def export(chat: Chat, argument: str) -> None:
@@ -87,14 +77,15 @@ def export(chat: Chat, argument: str) -> None:
 
 def copy(chat: Chat, argument: str) -> None:
     """Copy the last answer, or its last block of code."""
+    from phi4local.assistant.extraction import code_blocks
     from phi4local.cli.chat import outside
 
     answer = chat.conversation.last_answer
     if answer is None:
         raise NoTurnError("nothing was answered yet", hint="ask something first")
     if argument == "code":
-        blocks = _FENCE.findall(answer)
+        blocks = list(code_blocks(answer))
         if not blocks:
             raise NoTurnError("the last answer has no block of code", hint="`/copy` takes all of it")
-        answer = blocks[-1][1]
+        answer = blocks[-1]
     render.notice(f"{len(answer):,} characters went to {outside.copy(answer)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from phi4local.cli import render
 from phi4local.cli.chat.places import title_of
+from phi4local.cli.text import shortened
 from phi4local.errors import InvalidSettingError, NoTurnError
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ def go_on(chat: Chat, session: Session) -> None:
     for line in session.skipped:
         render.notice(f"note: {line}")
     if session.unanswered:
-        render.notice(f"note: the last question got no answer: {_short(session.unanswered)}")
+        render.notice(f"note: the last question got no answer: {shortened(session.unanswered)}")
     turns = chat.conversation.turns
     render.notice(f"{session.name}: {render.times(turns, 'turn')}")
     question, answer = chat.conversation.last_question, chat.conversation.last_answer
     if question and answer:
-        render.dim_notice(f">>> {_short(question)}")
-        render.dim_notice(_short(answer, 200))
+        render.dim_notice(f">>> {shortened(question)}")
+        render.dim_notice(shortened(answer, 200))
 
 
 def sessions(chat: Chat, argument: str) -> None:
@@ -62,14 +63,14 @@ def sessions(chat: Chat, argument: str) -> None:
     if argument:
         hits = chat.library.search(argument)
         for hit in hits[:MOST_LISTED]:
-            render.notice(f"{hit.session}, turn {hit.turn}: {_short(hit.excerpt, 100)}")
+            render.notice(f"{hit.session}, turn {hit.turn}: {shortened(hit.excerpt, 100)}")
         if not hits:
             render.notice(f"no session has {argument!r}")
         return
     kept = chat.library.list()
     for one in kept[:MOST_LISTED]:
         render.notice(
-            f"{one.name}  {render.times(one.turns, 'turn')}  {one.model}  {_short(one.first_words, 50)}"
+            f"{one.name}  {render.times(one.turns, 'turn')}  {one.model}  {shortened(one.first_words, 50)}"
         )
     more = len(kept) - MOST_LISTED
     render.notice(f"{more} more: `phi4local sessions list`" if more > 0 else "/load NAME goes on with one")
@@ -97,8 +98,3 @@ def _rate(chat: Chat, rating: Rating, note: str) -> None:
 
     path = feedback.rate(chat.conversation.messages, rating, note=note or None, model=title_of(chat.model))
     render.notice(f"the last answer is kept as {rating} in {path}")
-
-
-def _short(text: str, most: int = 80) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1] + "…"

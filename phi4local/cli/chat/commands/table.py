@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from phi4local.cli import render
 from phi4local.cli.chat.commands import files, models, sessions, settings, talk
-from phi4local.cli.chat.commands.action import Ask, Leave, Retry
+from phi4local.cli.chat.commands.action import Ask, Leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phi4local.cli.chat.commands.action import Action
     from phi4local.cli.chat.state import Chat
 
-__all__ = ["COMMANDS", "Ask", "Command", "Leave", "Retry", "perform"]
+__all__ = ["COMMANDS", "Ask", "Command", "Leave", "perform"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phi4local.cli import options, render
-from phi4local.cli.chat.commands.action import Ask, Retry
+from phi4local.cli.chat.commands.action import Ask
+from phi4local.cli.text import shortened
+from phi4local.errors import NoTurnError
 
 if TYPE_CHECKING:
     from phi4local.cli.chat.state import Chat
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def clear(chat: Chat, _argument: str) -> None:
     """Forget all turns."""
     chat.conversation.clear()
-    chat.attached.clear()
+    chat.documents.attached.clear()
     chat.recount()
     render.notice("a new conversation")
 
@@ -23,13 +25,16 @@ def undo(chat: Chat, _argument: str) -> None:
     """Take the last turn back."""
     question = chat.conversation.undo()
     chat.recount()
-    render.notice(f"taken back: {_short(question)}")
+    render.notice(f"taken back: {shortened(question)}")
 
 
-def retry(_chat: Chat, argument: str) -> Retry:
+def retry(chat: Chat, argument: str) -> Ask:
     """Ask the last question again. Example: `/retry temperature=1.2 seed=7`."""
     wanted = options.sampling_settings(None, None, None, None, None, argument.split())
-    return Retry(wanted if argument else None)
+    question = chat.conversation.last_question
+    if question is None:
+        raise NoTurnError("nothing was asked yet", hint="ask something first")
+    return Ask(question, sampling=wanted if argument else None, replacing=True)
 
 
 def edit(chat: Chat, _argument: str) -> Ask | None:
@@ -41,9 +46,7 @@ def edit(chat: Chat, _argument: str) -> Ask | None:
     if not text or text == question:
         render.notice("nothing was changed" if text else "nothing was written")
         return None
-    if question is not None:
-        chat.conversation.undo()
-    return Ask(text)
+    return Ask(text, replacing=question is not None)
 
 
 def push(chat: Chat, _argument: str) -> None:
@@ -57,8 +60,3 @@ def pop(chat: Chat, _argument: str) -> None:
     turns = chat.conversation.pop()
     chat.recount()
     render.notice(f"{render.times(turns, 'turn')} taken back")
-
-
-def _short(text: str, most: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1] + "…"

@@ -1,11 +1,11 @@
-"""What a terminal shows of a reasoning model's thoughts."""
+"""What a person sees of a reasoning model's thoughts."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from phi4local.cli.text import visible
+from phi4local.cli.text import VisibleStream
 from phi4local.cli.wrap import WordWrap
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Thoughts:
     def __init__(self, mode: ThinkMode, *, columns: Callable[[], int], colour: bool) -> None:
         self._mode = mode
         self._dim, self._plain = (DIM, PLAIN) if colour else ("", "")
+        self._visible = VisibleStream()
         self._wrap = WordWrap(columns())
         self._words = 0
         self._began: float | None = None
@@ -43,7 +44,7 @@ class Thoughts:
             return ""
         if self._mode == "fold":
             return f"{CLEAR}{self._dim}thinking… {self._words:,} words{self._plain}"
-        return self._dim + self._wrap.feed(visible(delta, keep_lines=True)) + self._plain
+        return self._dim + self._wrap.feed(self._visible.feed(delta)) + self._plain
 
     def finish(self) -> str:
         """Return what ends the thoughts; nothing if there were none, or if they ended before."""
@@ -53,6 +54,6 @@ class Thoughts:
         if self._mode == "hide":
             return ""
         if self._mode == "show":
-            return f"{self._dim}{self._wrap.finish()}{self._plain}\n\n"
+            return f"{self._dim}{self._wrap.finish()}{self._plain}\n"
         line = f"thought for {seconds:,.0f} s, {self._words:,} words (/think show)"
         return f"{CLEAR}{self._dim}{line}{self._plain}\n"
