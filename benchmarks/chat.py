@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks import pairs
 
 ROUNDS = 40
 ENDLESS = ("--sampling", 'logit_bias={"8105": -100, "8097": -100}', "--temperature", "0.7", "--seed", "1")
@@ -104,16 +105,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    result = {
+    facts: dict[str, Any] = {
         "command": "python -m benchmarks.chat",
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "first_character": summary(first_characters()),
         "ctrl_c": summary(interruptions()),
     }
-    text = json.dumps(result, indent=2) + "\n"
-    if chosen.json:
-        chosen.json.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    pairs.write(chosen.json, (), **facts)
+    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
     return 0
 
 

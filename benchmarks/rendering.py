@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from benchmarks import pairs
 from phi4local.cli.chat.markdown.stream import MarkdownStream
 
 TOKENS, CHARACTERS = 4000, 4
@@ -65,15 +66,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     rows = [measure(columns) for columns in (40, 80, 200)]
-    result = {
+    facts: dict[str, Any] = {
         "command": "python -m benchmarks.rendering",
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "rows": rows,
     }
-    text = json.dumps(result, indent=2) + "\n"
-    if chosen.json:
-        chosen.json.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    pairs.write(chosen.json, (), **facts)
+    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
     return 0
 
 

@@ -1,10 +1,10 @@
-"""How often the passage that answers a question is among the first five: Django's documentation, fifty questions.
+"""How often the passage that answers a question is among the first five: fifty questions about Django.
 
     pip download --no-deps --no-binary Django Django==5.2.19 && tar xzf django-5.2.19.tar.gz
     python -m benchmarks.retrieval django-5.2.19/docs --json benchmarks/results/retrieval.json
 
-The questions are in tests/golden/retrieval_questions.toml. A passage is right when it is of the named file and holds
-the named words. Release notes are left out: they name everything once more.
+The questions are in tests/golden/retrieval_questions.toml. A passage is right when it is of the named file
+and holds the named words. Release notes are left out: they name everything once more.
 """
 
 from __future__ import annotations

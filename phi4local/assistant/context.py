@@ -28,6 +28,19 @@ ContextPolicy = Literal["ask", "drop", "summarize", "shift", "stop"]
 """
 POLICIES: tuple[ContextPolicy, ...] = get_args(ContextPolicy)
 
+
+def policy_of(text: str) -> ContextPolicy:
+    """Return what happens when the context is full.
+
+    Raises:
+        InvalidSettingError: no such policy.
+    """
+    for policy in POLICIES:
+        if policy == text:
+            return policy
+    raise InvalidSettingError("context_full", f"is {text!r}", hint=f"one of {', '.join(POLICIES)}")
+
+
 WARNING_SHARE = 0.8
 ROOM_SHARE = 8
 """At least 1/8 of the context is made free at once, as the engine does: after a drop, all that stays has to

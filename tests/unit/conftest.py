@@ -1,4 +1,4 @@
-"""Models that are only vocabularies: real ones of the family, with as few weights as can be."""
+"""A home of its own for a test; and models that are only vocabularies, with as few weights as can be."""
 
 from __future__ import annotations
 
@@ -70,3 +70,11 @@ def with_think_tokens(tokenizer: dict[str, Any]) -> dict[str, Any]:
 
 def edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     write_json(path, change(json.loads(path.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of everything that is kept; not made yet."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("PHI4LOCAL_HOME", str(folder))
+    return folder

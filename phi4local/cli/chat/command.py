@@ -90,6 +90,7 @@ def chat(
     In a pipe every line is one turn and only the answers come out. Example: phi4local chat phi4-nano
     """
     from phi4local.cli.chat import start
+    from phi4local.cli.chat.state import View, think_mode
 
     chosen = options.sampling_settings(temperature, top_k, top_p, min_p, seed, sampling)
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
@@ -100,4 +101,4 @@ def chat(
     talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
     kept = start.Kept(go_on=go_on, session=session, save=save, history=history)
     room = start.Room(context_full, docs or [])
-    start.talk(model, opening, talk, room, kept, start.view(raw=raw, think=think))
+    start.talk(model, opening, talk, room, kept, View(raw=raw, think=think_mode(think)))

@@ -40,28 +40,27 @@ class Documents:
         Raises:
             DocumentError: not even one passage fits.
         """
-        from phi4local.assistant.retrieval import attach
-
         self.given = ()
         documents = list(self.attached.values())
+        if not documents and self.collection is None:
+            return text
+        from phi4local.assistant.retrieval import attach
+
         count, budget = _room(conversation)
         if documents:
             whole = "".join(f"{one.name}:\n```\n{one.text}\n```\n\n" for one in documents) + text
             if count(whole) <= budget:
                 return whole
-        source = documents or self.collection
-        if not source:
-            return text
-        found = attach(text, source, count_tokens=count, budget_tokens=budget)
+        found = attach(text, documents or self.collection or (), count_tokens=count, budget_tokens=budget)
         self.given = found.passages
         return found.prompt_text
 
     def citations(self, answer: str) -> Iterator[str]:
         """Yield a line about what an answer cites: nothing where no passages were given."""
-        from phi4local.assistant.retrieval import cited
-
         if not self.given:
             return
+        from phi4local.assistant.retrieval import cited
+
         places = cited(answer, self.given)
         wrong = [place for place in places if not place.found]
         if not wrong:

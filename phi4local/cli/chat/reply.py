@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from phi4local.cli.chat.state import View
 
 
+_SAMPLE = "# A **b** `c` é\n\n| 漢 | 🦊 |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
+"""Of everything whose first time takes long: emphasis, wide characters, a table, code in colours."""
+
+
 @contextlib.contextmanager
 def interruptible(conversation: Conversation, pressed: Callable[[], bool]) -> Iterator[None]:
     """Make the first Ctrl-C end the answer and the second one the program; keys stay off the screen.
@@ -64,6 +68,15 @@ def has_colour() -> bool:
 def columns() -> int:
     """Return the cells of a line now."""
     return shutil.get_terminal_size().columns
+
+
+def warm_up() -> None:
+    """Load what draws answers while the person types: it takes longer than a first token."""
+    from phi4local.cli.chat.markdown.stream import MarkdownStream
+
+    drawn = MarkdownStream(columns=columns, colour=True)
+    drawn.feed(_SAMPLE)
+    drawn.finish()
 
 
 def _draw(events: Iterator[ConversationEvent], view: View) -> Finished:

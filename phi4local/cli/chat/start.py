@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 from phi4local.cli import render
 from phi4local.cli.opening import open_with_progress
-from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
-    from phi4local.assistant.context import ContextPolicy
     from phi4local.assistant.retrieval import Collection
     from phi4local.cli.chat.state import Chat, View
     from phi4local.runtime.language_model import LanguageModel
@@ -65,6 +63,7 @@ def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept,
     Raises:
         Phi4LocalError: what opening a model or a session says.
     """
+    from phi4local.assistant.context import policy_of
     from phi4local.assistant.conversation import Conversation
     from phi4local.assistant.sessions.library import SessionLibrary
     from phi4local.cli.chat.documents import Documents
@@ -107,34 +106,6 @@ def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept,
             piped.converse(chat)
     finally:
         chat.close()
-
-
-def policy_of(text: str) -> ContextPolicy:
-    """Return what happens when the context is full.
-
-    Raises:
-        InvalidSettingError: no such policy.
-    """
-    from phi4local.assistant.context import POLICIES
-
-    for policy in POLICIES:
-        if policy == text:
-            return policy
-    raise InvalidSettingError("context-full", f"is {text!r}", hint=f"one of {', '.join(POLICIES)}")
-
-
-def view(*, raw: bool, think: str) -> View:
-    """Return how answers are shown.
-
-    Raises:
-        InvalidSettingError: no such way to show thoughts.
-    """
-    from phi4local.cli.chat.commands.settings import THINK
-    from phi4local.cli.chat.state import View
-
-    if think not in THINK:
-        raise InvalidSettingError("think", f"is {think!r}", hint=f"one of {', '.join(THINK)}")
-    return View(raw=raw, think=think)  # type: ignore[arg-type]
 
 
 def _keep(chat: Chat, kept: Kept) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from phi4local.cli.chat.documents import Documents
 from phi4local.cli.chat.places import place_of, title_of
 from phi4local.cli.chat.status import Status
+from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
     from phi4local.runtime.language_model import LanguageModel
 
 ThinkMode = Literal["show", "fold", "hide"]
+THINK_MODES: tuple[ThinkMode, ...] = get_args(ThinkMode)
 Verbosity = Literal["quiet", "normal", "verbose"]
+
+
+def think_mode(text: str) -> ThinkMode:
+    """Return how thoughts are shown; `on` and `off` are `show` and `hide`.
+
+    Raises:
+        InvalidSettingError: no such way.
+    """
+    wanted = {"on": "show", "off": "hide"}.get(text, text)
+    for mode in THINK_MODES:
+        if mode == wanted:
+            return mode
+    raise InvalidSettingError("think", f"is {text!r}", hint=f"one of {', '.join(THINK_MODES)}")
 
 
 @dataclass(slots=True)

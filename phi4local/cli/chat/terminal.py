@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
+from phi4local.assistant.context import policy_of
 from phi4local.cli import render
 from phi4local.cli.chat import commands, reply
 from phi4local.cli.chat.commands import COMMANDS, Ask, Leave
 from phi4local.cli.chat.commands.files import mentioned
 from phi4local.cli.chat.editor import Editor, PlainEditor
 from phi4local.cli.chat.places import headline
-from phi4local.cli.chat.start import policy_of
 from phi4local.cli.chat.status import line as status_line
 from phi4local.errors import ContextFullError, Phi4LocalError
 
@@ -35,6 +36,7 @@ def converse(chat: Chat, history: Path | None) -> None:
     render.notice(headline(chat.model))
     render.notice(f"{WARNING} /help lists the commands, Ctrl-D leaves.")
     editor = _editor(chat, history)
+    threading.Thread(target=reply.warm_up, daemon=True).start()
     interrupted = False
     while True:
         try:

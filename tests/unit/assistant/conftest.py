@@ -8,14 +8,6 @@ from phi4local.assistant.sessions.library import SessionLibrary
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """The folder of everything; not made yet."""
-    folder = tmp_path / "home"
-    monkeypatch.setenv("PHI4LOCAL_HOME", str(folder))
-    return folder
-
-
-@pytest.fixture
 def library(home):
     """The sessions below `home`."""
     return SessionLibrary()

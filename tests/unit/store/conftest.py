@@ -12,14 +12,6 @@ from tests.hubs.fixtures import huggingface, modelscope, no_secrets, registry  #
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """The folder of everything; not made yet."""
-    folder = tmp_path / "home"
-    monkeypatch.setenv("PHI4LOCAL_HOME", str(folder))
-    return folder
-
-
-@pytest.fixture
 def keep(home):
     """`keep("a:Q8_0", b"bytes")`: a model of these bytes, and its file."""
 

@@ -51,6 +51,8 @@ def _attach(chat: Chat, path: Path) -> None:
 
 def mentioned(chat: Chat, question: str) -> None:
     """Put the files into a question that it names, such as `@notes.md` or `@"my notes.md"`."""
+    if "@" not in question:  # the import takes longer than the first token
+        return
     from phi4local.assistant.retrieval import mentioned_files
 
     paths, problems = mentioned_files(question, Path())

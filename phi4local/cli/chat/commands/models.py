@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
+from phi4local.assistant.context import policy_of
 from phi4local.cli import render
 from phi4local.cli.chat.places import headline, title_of
 from phi4local.cli.chat.status import bar
@@ -73,8 +74,6 @@ def show(chat: Chat, _argument: str) -> None:
 
 def context(chat: Chat, argument: str) -> None:
     """Say how full the context is."""
-    from phi4local.cli.chat.start import policy_of
-
     if argument:
         chat.conversation.context_policy = policy_of(argument)
     chat.recount()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phi4local.cli import options, render, structure
+from phi4local.cli.chat.state import think_mode
 from phi4local.errors import InvalidSettingError
 from phi4local.settings import SamplingSettings
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from phi4local.cli.chat.state import Chat
 
 ANY_OBJECT = '{"type": "object"}'
-THINK = ("show", "fold", "hide")
 
 
 def system(chat: Chat, argument: str) -> None:
@@ -78,13 +78,9 @@ def json_schema(chat: Chat, argument: str) -> None:
 
 
 def think(chat: Chat, argument: str) -> None:
-    """Choose what is shown of thoughts; `on` and `off` are `show` and `hide`."""
-    wanted = {"on": "show", "off": "hide"}.get(argument, argument)
-    for mode in THINK:
-        if mode == wanted:
-            chat.view.think = mode  # type: ignore[assignment]
-    if wanted and wanted not in THINK:
-        raise InvalidSettingError("think", f"is {argument!r}", hint=f"one of {', '.join(THINK)}")
+    """Show or choose what is shown of thoughts."""
+    if argument:
+        chat.view.think = think_mode(argument)
     render.notice(f"thoughts: {chat.view.think}")
 
 
