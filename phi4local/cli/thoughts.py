@@ -54,6 +54,7 @@ class Thoughts:
         if self._mode == "hide":
             return ""
         if self._mode == "show":
-            return f"{self._dim}{self._wrap.finish()}{self._plain}\n"
+            rest = self._wrap.feed(self._visible.finish()) + self._wrap.finish()
+            return f"{self._dim}{rest}{self._plain}\n"
         line = f"thought for {seconds:,.0f} s, {self._words:,} words (/think show)"
         return f"{CLEAR}{self._dim}{line}{self._plain}\n"

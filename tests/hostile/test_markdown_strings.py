@@ -8,7 +8,7 @@ import re
 import pytest
 
 from phi4local.cli.chat.markdown.stream import MarkdownStream
-from phi4local.cli.chat.thoughts import Thoughts
+from phi4local.cli.thoughts import Thoughts
 from phi4local.engine.text import TextStream
 from tests.hostile.terminal_strings import STRINGS
 from tests.hostile.test_terminal_strings import check_characters, is_inside, readable
