@@ -30,6 +30,7 @@ from phi4local.cli import (
     quality,
     remove,
     run,
+    serve,
     sessions,
     show,
     verify,
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.command("chat")(chat.chat)
 app.command("run")(run.run)
+app.command("serve")(serve.serve)
 app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
 app.command("convert-adapter")(convert_adapter.convert_adapter)

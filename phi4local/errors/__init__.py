@@ -53,6 +53,10 @@
     ├── NoTurnError                     a conversation that is not as long as a wish to go back
     ├── NotEnoughMemoryError            a model that won't fit, found before anything was loaded
     ├── GpuMissingError                 a GPU that was required and is not there, or has no room
+    ├── ServerError                     a server that cannot start, or a request that it cannot take
+    │   ├── AddressInUseError           an address that another program listens on
+    │   ├── RequestTimeoutError         a request that took longer than allowed
+    │   └── UnsupportedFieldError       a field of a request that means nothing here
     └── EngineError                     llama.cpp could not do what was asked
         ├── LibraryMissingError         llama-cpp-python is not installed or does not load
         ├── ModelLoadError              llama.cpp refused the file
@@ -130,11 +134,13 @@ from phi4local.errors.prompts import (
     TemplateError,
     UnknownTemplateError,
 )
+from phi4local.errors.server import AddressInUseError, RequestTimeoutError, ServerError, UnsupportedFieldError
 from phi4local.errors.sessions import SessionBusyError, SessionError, TextTooLongError, UnknownSessionError
 
 __all__ = [
     "AccessDeniedError",
     "AdapterError",
+    "AddressInUseError",
     "AmbiguousNameError",
     "ChatTemplateError",
     "CheckpointError",
@@ -178,7 +184,9 @@ __all__ = [
     "Phi4LocalError",
     "RemoteError",
     "RemoteNotFoundError",
+    "RequestTimeoutError",
     "SavedStateError",
+    "ServerError",
     "SessionBusyError",
     "SessionError",
     "StoreError",
@@ -194,4 +202,5 @@ __all__ = [
     "UnsafeNameError",
     "UnstorableWeightError",
     "UnsupportedCheckpointError",
+    "UnsupportedFieldError",
 ]

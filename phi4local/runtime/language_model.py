@@ -38,14 +38,14 @@ class LanguageModel(BlockingModel):
 
         Example: `(await model.achat("What is 3 plus 4?")).text` is `'3 plus 4 is 7.'`.
         """
-        return await (await _started(lambda: self.chat(messages, **options))).aresult()
+        return await (await started(lambda: self.chat(messages, **options))).aresult()
 
     async def astream(self, messages: Messages, **options: Any) -> AsyncIterator[str]:  # noqa: ANN401
         """Answer a conversation and yield the text as it comes; leaving the loop cancels the rest.
 
         Example: `async for text in model.astream("Hello"): print(text, end="")`.
         """
-        generation = await _started(lambda: self.chat(messages, **options))
+        generation = await started(lambda: self.chat(messages, **options))
         with generation:
             async for event in generation:
                 if isinstance(event, Text) and event.delta:
@@ -56,7 +56,7 @@ class LanguageModel(BlockingModel):
 
         Example: `(await model.agenerate("Pip the fox was little and")).text`.
         """
-        return await (await _started(lambda: self.generate(text, **options))).aresult()
+        return await (await started(lambda: self.generate(text, **options))).aresult()
 
     async def aembed(self, texts: str | Sequence[str]) -> NDArray[numpy.float32]:
         """Return one vector for each text, as `embed` does. Example: `await model.aembed(["one", "two"])`."""
@@ -75,7 +75,7 @@ class LanguageModel(BlockingModel):
         await asyncio.to_thread(self.close)
 
 
-async def _started(start: Callable[[], Generation]) -> Generation:
+async def started(start: Callable[[], Generation]) -> Generation:
     """Start a generation on a thread: rendering a template and reviving the engine take time."""
     import asyncio
 

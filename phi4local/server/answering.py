@@ -1,0 +1,196 @@
+"""A task → its events. Whoever stops reading them cancels the work at the engine's next step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from typing import TYPE_CHECKING
+
+from phi4local.assistant.answer import Answer
+from phi4local.engine import Finished
+from phi4local.errors import RequestTimeoutError
+from phi4local.messages import Message
+from phi4local.prompts import TokenSegment
+from phi4local.runtime.language_model import started
+from phi4local.runtime.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator
+
+    from phi4local.assistant.events import ConversationEvent
+    from phi4local.assistant.guard.events import GuardEvent
+    from phi4local.assistant.guard.guard import Guard
+    from phi4local.assistant.guard.stream import OutputFilter
+    from phi4local.engine import Event, Generation
+    from phi4local.runtime.language_model import LanguageModel
+    from phi4local.runtime.pool import ModelPool
+    from phi4local.server.options import ServerOptions
+    from phi4local.server.task import Task
+    from phi4local.settings import SamplingSettings
+
+Numbered = tuple[int, "ConversationEvent"]
+"""An event, and which of a task's answers it belongs to."""
+
+
+class Answering:
+    """Lets the models of a pool answer tasks. One for a server; `app.state.answering`.
+
+    Attributes:
+        pool: the models.
+        options: the server's.
+        guard: checks what comes and goes, or `None`.
+
+    Example::
+
+        async with contextlib.aclosing(answering.events(task)) as events:
+            async for number, event in events:
+                ...
+    """
+
+    def __init__(self, pool: ModelPool, options: ServerOptions, guard: Guard | None = None) -> None:
+        self.pool = pool
+        self.options = options
+        self.guard = guard
+
+    async def events(self, task: Task) -> AsyncGenerator[Numbered, None]:
+        """Yield the events of all answers as they come; each answer's last one is `Finished`.
+
+        Closing the iterator cancels what still runs. An answer that takes longer than the server allows ends
+        with the reason `time`.
+
+        Raises:
+            UnknownModelError, NotEnoughMemoryError: there is no such model, or no room for it.
+            GuardRefusedError: the guard does not let the model read the prompt.
+            RequestTimeoutError: time was over before the answer began.
+            InvalidSettingError, ContextTooLongError, ChatTemplateError, EngineError: as `model.chat`.
+        """
+        task = await asyncio.to_thread(self._checked, task)
+        async with self.pool.use(task.model, keep_alive_seconds=task.keep_alive_seconds) as model:
+            with contextlib.ExitStack() as running:
+                deadline = Deadline(self.options.request_seconds)
+                running.callback(deadline.close)
+                streams = []
+                for number, sampling in enumerate(task.samplings()):
+                    generation = await started(functools.partial(_start, model, task, sampling))
+                    running.enter_context(generation)
+                    deadline.watch(generation)
+                    streams.append(self._shown(number, generation, deadline))
+                async with contextlib.aclosing(merged(streams)) as events:
+                    async for event in events:
+                        yield event
+
+    async def _shown(
+        self, number: int, generation: Generation, deadline: Deadline
+    ) -> AsyncGenerator[Numbered, None]:
+        """Yield what a person may see of an answer: checked by the guard, thoughts told from text."""
+        answer, check = Answer(), self.guard.output_filter() if self.guard else None
+        async for event in generation:
+            parts = [event] if check is None else await asyncio.to_thread(_pushed, check, event)
+            for part in parts:
+                for shown in _parts(answer, part):
+                    yield number, deadline.judged(shown)
+
+    def _checked(self, task: Task) -> Task:
+        """Return the task as the guard lets the model read it: what people wrote, masked where it must be."""
+        if self.guard is None or not isinstance(task.prompt, tuple):
+            return task
+        return task
+
+
+class Deadline:
+    """Cancels generations when their time is over, and says so in their last event."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._over = False
+        self._generations: list[Generation] = []
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
+
+    def watch(self, generation: Generation) -> None:
+        """Let this generation end in time, too."""
+        self._generations.append(generation)
+        if self._over:
+            generation.cancel()
+
+    def judged(self, event: ConversationEvent) -> ConversationEvent:
+        """Return an event; a cancelled answer whose time was over ended for `time`.
+
+        Raises:
+            RequestTimeoutError: it had not begun.
+        """
+        if not self._over or not isinstance(event, Finished) or event.reason != "cancelled":
+            return event
+        if not event.usage.generated_tokens:
+            raise RequestTimeoutError(self._seconds)
+        return Finished(reason="time", usage=event.usage, timings=event.timings)
+
+    def close(self) -> None:
+        """Stop the clock."""
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self._over = True
+        for generation in self._generations:
+            generation.cancel()
+
+
+def _start(model: LanguageModel, task: Task, sampling: SamplingSettings) -> Generation:
+    prompt = task.prompt
+    if isinstance(prompt, str):
+        return model.generate(prompt, sampling=sampling, max_tokens=task.max_tokens)
+    if all(isinstance(part, Message) for part in prompt):
+        return model.chat(prompt, sampling=sampling, max_tokens=task.max_tokens)  # type: ignore[arg-type]
+    ids = TokenSegment(prompt)  # type: ignore[arg-type]
+    if not isinstance(model, Model):
+        raise TypeError("the pool has models of this machine only")
+    return model.submit_segments((ids,), sampling=sampling, max_tokens=task.max_tokens)
+
+
+def _pushed(check: OutputFilter, event: Event) -> list[Event | GuardEvent]:
+    return list(check.push(event))
+
+
+def _parts(answer: Answer, event: Event | GuardEvent) -> Iterator[ConversationEvent]:
+    if isinstance(event, Finished):
+        yield from answer.rest()
+        yield event
+    else:
+        yield from answer.take(event)
+
+
+async def merged(streams: list[AsyncGenerator[Numbered, None]]) -> AsyncGenerator[Numbered, None]:
+    """Yield what several streams bring, as it comes; closing it closes them."""
+    if len(streams) == 1:
+        async with contextlib.aclosing(streams[0]) as only:
+            async for event in only:
+                yield event
+        return
+    arrived: asyncio.Queue[Numbered | BaseException | None] = asyncio.Queue()
+    tasks = [asyncio.ensure_future(_pour(stream, arrived.put_nowait)) for stream in streams]
+    try:
+        left = len(tasks)
+        while left:
+            item = await arrived.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pour(
+    stream: AsyncGenerator[Numbered, None], put: Callable[[Numbered | BaseException | None], None]
+) -> None:
+    try:
+        async for event in stream:
+            put(event)
+    except BaseException as error:
+        put(error)
+        raise
+    put(None)

@@ -1,0 +1,67 @@
+"""The application: dialects, middleware and errors, put together."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+
+from phi4local import __version__
+from phi4local.server import health, openai
+from phi4local.server.answering import Answering
+from phi4local.server.bodies import BodiesAreJson
+from phi4local.server.errors import ErrorShapes, install
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from phi4local.assistant.guard.guard import Guard
+    from phi4local.runtime.pool import ModelPool
+    from phi4local.server.options import ServerOptions
+
+ROUTERS = (openai.router, health.router)
+"""Every endpoint. A dialect adds its router here, and its error body below."""
+ERROR_BODIES = {"": openai.error_body}
+"""The shape of errors by the beginning of the path; the longest one counts."""
+MIDDLEWARE: tuple[Any, ...] = ()
+"""ASGI middleware, the outermost first; each is called with `app`, `options`, `shapes` and `pool`."""
+
+
+def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = None) -> FastAPI:
+    """Return the application that `run.serve` runs.
+
+    Args:
+        pool: the models that answer; closed when the application ends.
+        options: whom it answers, and how much a request may take.
+        guard: checks what comes and goes, or `None`.
+
+    Example: `make_app(ModelPool(open_model), ServerOptions())`.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await pool.close()
+
+    app = FastAPI(
+        title="phi4local",
+        version=__version__,
+        description="Microsoft's Phi-4 on this machine.",
+        lifespan=lifespan,
+        docs_url=None,  # its page would fetch scripts from elsewhere
+        redoc_url=None,
+    )
+    shapes = ErrorShapes(ERROR_BODIES)
+    app.state.options = options
+    app.state.pool = pool
+    app.state.answering = Answering(pool, options, guard)
+    for router in ROUTERS:
+        app.include_router(router)
+    install(app, shapes)
+    app.add_middleware(BodiesAreJson)
+    for middleware in reversed(MIDDLEWARE):
+        app.add_middleware(middleware, options=options, shapes=shapes, pool=pool)
+    return app

@@ -1,0 +1,105 @@
+"""Answers over HTTP that end when the client leaves: whole ones, and frames as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Mapping
+
+    from starlette.requests import Request
+
+_Result = TypeVar("_Result")
+
+
+class ClientLeftError(Exception):
+    """Nobody waits for this answer any more; what made it was cancelled."""
+
+
+async def unless_disconnected(request: Request, work: Coroutine[None, None, _Result]) -> _Result:
+    """Return what `work` returns; cancel it when the client hangs up first.
+
+    Raises:
+        ClientLeftError: it hung up.
+    """
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request.receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientLeftError
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def streamed(
+    request: Request,
+    frames: AsyncGenerator[str, None],
+    *,
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a response that sends frames as they come, and cancels them when the client hangs up.
+
+    The first frame is awaited here, so that an error before it is answered with its own status.
+
+    Args:
+        request: whose client is watched.
+        frames: each is sent by itself.
+        media_type: `text/event-stream` or `application/x-ndjson`.
+        headers: more of them.
+    """
+    try:
+        first = await unless_disconnected(request, anext(frames))
+    except BaseException:
+        await frames.aclose()
+        raise
+    return _Frames(first, frames, media_type, {"Cache-Control": "no-store", **(headers or {})})
+
+
+class _Frames(Response):
+    """Frames as they come. Starlette's own does not close what it reads from when the client leaves."""
+
+    def __init__(
+        self, first: str, frames: AsyncGenerator[str, None], media_type: str, headers: Mapping[str, str]
+    ) -> None:
+        self.status_code = 200
+        self.media_type = media_type
+        self.background = None
+        self.init_headers(headers)
+        self._first = first
+        self._frames = frames
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        sending, leaving = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await self._frames.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(_body(self._first))
+        async for frame in self._frames:
+            await send(_body(frame))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _body(frame: str) -> dict[str, object]:
+    return {"type": "http.response.body", "body": frame.encode(), "more_body": True}

@@ -1,0 +1,45 @@
+"""What every dialect's request becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from phi4local.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from phi4local.messages import Message
+
+SEEDS = 2**32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One request for one answer, or for several of the same prompt.
+
+    Attributes:
+        model: the name that the client said.
+        prompt: a conversation; or a text, or token ids, to be continued without a template.
+        sampling: how tokens are chosen, stop texts and structure included.
+        max_tokens: longest answer; `None` for as many as the context holds.
+        answers: how many; with a seed they have the seeds SEED, SEED + 1, …
+        tools: what the model may call, as `phi4local.assistant.tools` describes them.
+        tool_choice: whether it must; see there.
+        keep_alive_seconds: how long the model stays loaded afterwards; `None` for the server's own time.
+    """
+
+    model: str
+    prompt: tuple[Message, ...] | str | tuple[int, ...]
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    max_tokens: int | None = None
+    answers: int = 1
+    tools: tuple[Any, ...] = ()
+    tool_choice: Any = None
+    keep_alive_seconds: float | None = None
+
+    def samplings(self) -> list[SamplingSettings]:
+        """Return the settings of each answer. Example: two answers with seed 7 have the seeds 7 and 8."""
+        seed = self.sampling.seed
+        if seed is None:
+            return [self.sampling] * self.answers
+        return [replace(self.sampling, seed=(seed + place) % SEEDS) for place in range(self.answers)]
