@@ -38,11 +38,14 @@ setup: .venv/.ready
 chat: .venv/.ready
 	@$(BIN)/phi4local chat $(if $(MODEL),"$(MODEL)")
 
+# Neighbours share fixtures, so a process gets tests in a row, and takes from the other one when it has none left.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
+
 test: lint
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-full: lint
-	$(BIN)/pytest --full
+	$(PYTEST) --full
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff format --check .

@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("phi4local")
 
 CHECKOUT = Path(__file__).parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="phi4local-tests-"))
-"""One for the whole run, so that the embedded model is converted once."""
+"""One for each process of a run, so that the embedded model is converted once there."""
 
 # Set at import, so that processes which a test starts by itself have them too.
 os.environ["PHI4LOCAL_HOME"] = str(HOME)
@@ -140,6 +140,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if hasattr(config, "workerinput"):  # pytest-xdist: the reports of its processes come to the first one
+        return
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
     if config.getoption("--full") and everything and config.getoption("--shard") == "1/1":
         config.pluginmanager.register(FullReport(), "full-report")
@@ -155,6 +157,10 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = share
+
+
+def pytest_unconfigure():
+    shutil.rmtree(HOME, ignore_errors=True)  # processes of pytest-xdist end without `atexit`
 
 
 class FullReport:

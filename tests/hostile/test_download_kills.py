@@ -68,7 +68,7 @@ def wait_until(true, process):
 
 
 @pytest.mark.parametrize(
-    "kills", [30, pytest.param(150, marks=pytest.mark.full)], ids=["30 kills", "150 kills"]
+    "kills", [12, pytest.param(150, marks=pytest.mark.full)], ids=["12 kills", "150 kills"]
 )
 def test_a_killed_download_goes_on_where_it_was(hub, content, tmp_path, monkeypatch, kills):
     """What a kill costs is what was sent until then and is not in the record that the next one reads."""

@@ -57,7 +57,7 @@ SLOW_TYPES = {"IQ1_S", "IQ1_M"}
 FAST_ON_NANO = {"Q4_K_M", "Q6_K", "Q8_0", "Q3_K_L"}
 
 
-IQ2_AND_IQ3_IN = {"IQ2_XXS": ("tied",), "IQ3_XXS": ("tied", "grouped"), "IQ3_XS": ("grouped",)}
+IQ2_AND_IQ3_IN = {"IQ2_XXS": ("tied",)}
 
 
 def is_slow(case: str, name: str) -> bool:

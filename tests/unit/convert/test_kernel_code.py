@@ -34,6 +34,10 @@ FAMILIES = {
 """Each family: one of its types, and how many packed multiplications its searches have at least."""
 
 
+SLOW = {"q3_k", "q6_k", "iq4"}
+"""Families that take seconds to compile and are written in the same way as Q4_K's and Q5_K's."""
+
+
 def instructions(assembly):
     """Count the floating-point instructions of each function."""
     found, name = collections.defaultdict(collections.Counter), ""
@@ -69,7 +73,7 @@ def assembly_of(family):
 @pytest.mark.parametrize(
     "family",
     [
-        pytest.param(family, marks=[pytest.mark.full] * (name in COMPILED_LATE))
+        pytest.param(family, marks=[pytest.mark.full] * (name in COMPILED_LATE or family in SLOW))
         for family, (name, _) in FAMILIES.items()
     ],
 )
