@@ -58,6 +58,8 @@ class LoadSettings(Settings):
             chain begins with a smaller top-k or is greedy.
         speculation: guess next tokens from the text so far and evaluate them together, for the same answer
             in fewer steps: "auto" where it pays, without a seed, "lookup" where a guess is likely, "off".
+        draft_model: a smaller model with the same vocabulary, by any name of a model on this machine, that
+            guesses next tokens too; unset looks repeated text up and nothing else.
         kv_offload: keep the KV cache of layers on the GPU there too.
         tensor_overrides: `REGEX=BUFFER` texts: tensors whose name fits go to that buffer type, such as `CPU`
             or `CUDA1`; the first that fits counts.
@@ -88,6 +90,7 @@ class LoadSettings(Settings):
     queue_limit: int | None = None
     device_cut: bool | None = None
     speculation: str | None = None
+    draft_model: str | None = None
     kv_offload: bool | None = None
     tensor_overrides: tuple[str, ...] | None = None
     split_mode: str | None = None
@@ -114,6 +117,8 @@ class LoadSettings(Settings):
             raise InvalidSettingError(
                 "speculation", f"is {self.speculation!r}; it must be one of {', '.join(SPECULATIONS)}"
             )
+        if self.draft_model is not None and not (isinstance(self.draft_model, str) and self.draft_model):
+            raise InvalidSettingError("draft_model", f"is {self.draft_model!r}; it must be a model's name")
         require_whole("main_gpu", self.main_gpu, low=0, high=15)
         self.placement()
 

@@ -117,6 +117,16 @@ Speculation = Annotated[
         show_default=False,
     ),
 ]
+DraftModel = Annotated[
+    str | None,
+    typer.Option(
+        "--draft-model",
+        metavar="MODEL",
+        help="A smaller model with the same vocabulary guesses too",
+        rich_help_panel=LOADING,
+        autocompletion=complete_installed,
+    ),
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Load what the plan says won't fit", rich_help_panel=LOADING)
 ]
@@ -182,9 +192,10 @@ def fit_settings(*, force: bool, require_gpu: bool) -> LoadSettings:
     return LoadSettings(force=force or None, require_gpu=require_gpu or None)
 
 
-def speculation_settings(*, wanted: bool | None) -> LoadSettings:
-    """Build the part of the load settings that says whether repeated text is guessed."""
-    return LoadSettings(speculation=None if wanted is None else "lookup" if wanted else "off")
+def speculation_settings(*, wanted: bool | None, draft_model: str | None) -> LoadSettings:
+    """Build the part of the load settings that says whether text is guessed, and by whom."""
+    mode = None if wanted is None else "lookup" if wanted else "off"
+    return LoadSettings(speculation=mode, draft_model=draft_model)
 
 
 def adapter_scales(adapters: list[str] | None) -> dict[str, float]:

@@ -56,6 +56,7 @@ def run(
     main_gpu: options.MainGpu = None,
     rpc: options.Rpc = None,
     speculation: options.Speculation = None,
+    draft_model: options.DraftModel = None,
     yes: options.Yes = False,
     stats: run_options.Stats = False,
     json: options.Json = False,
@@ -80,7 +81,8 @@ def run(
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
-    loading = loading.filled_from(options.speculation_settings(wanted=speculation))
+    guesses = options.speculation_settings(wanted=speculation, draft_model=draft_model)
+    loading = loading.filled_from(guesses)
     task = task_of(said, given, system)
     loading = run_output.loading_for(number, task.model, loading)
     with (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from phi4local import hardware
 from phi4local.engine.adapters import Adapters
 from phi4local.engine.pace import STEP_SECONDS
+from phi4local.engine.speculation.draft_model import DraftModel
 from phi4local.errors import ContextTooLongError, EngineError, InvalidSettingError
 from phi4local.native import devices, llama
 from phi4local.native.context import ContextShape, NativeContext
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from phi4local.engine.adapters import AdapterFile
     from phi4local.engine.events import Request
+    from phi4local.engine.speculation.draft_model import DraftFile
     from phi4local.prompts import Segment
 
 QUEUE_LIMIT = 256
@@ -43,6 +45,7 @@ class ModelFile:
             Phi-4-mini. `None` without.
         adapters: LoRA adapters to load with it.
         pre_tokenizer: llama.cpp's name of the way to cut text into pieces; `None` takes the file's.
+        draft: a smaller model with the same vocabulary, which guesses next tokens.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class ModelFile:
     short_context_tokens: int | None = None
     adapters: tuple[AdapterFile, ...] = ()
     pre_tokenizer: str | None = None
+    draft: DraftFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +146,9 @@ class LoadedModel:
         try:
             self.adapters = Adapters(self.native, file.adapters)
             self.context = self.new_context(long=False)
+            self.draft = DraftModel(file.draft, settings) if file.draft is not None else None
         except BaseException:
-            self.native.close()
+            llama.close_all(*self._contexts, self.native)
             raise
         self.path = file.path
         self.trained_context_tokens = file.trained_context_tokens
@@ -260,4 +265,6 @@ class LoadedModel:
     def close(self) -> None:
         """Free contexts and model."""
         self._closed = True
+        if self.draft is not None:
+            self.draft.close()
         llama.close_all(*self._contexts, self.native)

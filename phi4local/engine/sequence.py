@@ -57,7 +57,7 @@ class Sequence:
         self._reused_tokens: int | None = None
         sampling = job.request.sampling.filled_from(DEFAULT_SAMPLING)
         self.repeatable = sampling.seed is not None
-        self.drafter = drafter_for(self.tokens, model.facts.settings, sampling)
+        self.drafter = drafter_for(self.tokens, model, sampling)
         self.draft: list[int] = []
         self._answer = Answer(job.emit, sampling.stop or ())
         self._fit_prompt()
@@ -102,11 +102,9 @@ class Sequence:
         self.tokens.append(choice.token)
         piece = self._model.piece(choice.token)
         request = self.job.request
-        if piece is None and not request.ignore_end:
-            self._answer.add(choice, b"")
-            return "stop"
+        ended = piece is None and not request.ignore_end
         self._answer.add(choice, piece or b"")
-        if self._answer.stopped or self._chooser.done:
+        if ended or self._answer.stopped or self._chooser.done:
             return "stop"
         full = len(self.tokens) >= self._model.context_tokens and not self._turns
         if full or self._answer.tokens == request.max_tokens:
@@ -146,8 +144,10 @@ class Sequence:
         self.close()
 
     def close(self) -> None:
-        """Free the sampler chain."""
+        """Free the sampler chain and the drafter."""
         self._chooser.close()
+        if self.drafter is not None:
+            self.drafter.close()
         self.job.finished.set()
 
     def _fit_prompt(self) -> None:

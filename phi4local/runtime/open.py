@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phi4local import gguf
+from phi4local import gguf, hardware
 from phi4local.engine.worker import EngineWorker
 from phi4local.errors import ChatTemplateError, InvalidSettingError
 from phi4local.messages import Message
 from phi4local.prompts import choose_template
-from phi4local.runtime import resolve
+from phi4local.runtime import drafts, resolve
 from phi4local.runtime.absent import find_or_pull
 from phi4local.runtime.defaults import defaults_of
 from phi4local.runtime.facts import adapter_files, file_facts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phi4local.catalog import Manifest
+    from phi4local.engine.speculation.draft_model import DraftFile
     from phi4local.gguf import Header
     from phi4local.prompts import ChatTemplate
     from phi4local.runtime.absent import Consent
@@ -59,10 +61,10 @@ def open_model(
         GGUFError: the file is damaged or no Phi-4 model.
         NotEnoughMemoryError, GpuMissingError: the plan says that it won't fit.
         EngineError: llama.cpp could not load it.
-        InvalidSettingError: a device, buffer type or tensor that is not there.
+        InvalidSettingError: a device, buffer type or tensor that is not there, a draft of other tokens.
         ChatTemplateError: the file's chat template is refused.
     """
-    tell, settings = progress or (lambda _: None), settings or LoadSettings()
+    tell = progress or (lambda _: None)
     source = find_or_pull(name or resolve.default_model(), consent, tell)
     # Starting the process and loading the library takes 0.1 s, which the conversion or validation hides.
     worker = EngineWorker(on_loading=lambda share: tell(Progress("loading", round(share * 100), 100)))
@@ -71,10 +73,11 @@ def open_model(
         path = resolve.ensure_gguf(source, progress=lambda *share: tell(Progress(stage, *share)))
         file = file_facts(gguf.validate(path))
         defaults = defaults_of(source.installed, special_tokens=file.special_tokens())
-        settled = _settled(file.header, settings.filled_from(defaults.loading))
+        wanted = (settings or LoadSettings()).filled_from(defaults.loading)
+        settled, draft = _settled(file.header, wanted, tell)
         template, *notice = _template(file, source.manifest or file.manifest)
-        loaded = file.model_file(adapter_files({**defaults.adapters, **(adapters or {})}, file.header))
-        facts = worker.load(loaded, settled.settings)
+        adapted = adapter_files({**defaults.adapters, **(adapters or {})}, file.header)
+        facts = worker.load(replace(file.model_file(adapted), draft=draft), settled.settings)
     except BaseException:
         worker.close()
         raise
@@ -84,9 +87,18 @@ def open_model(
     return model
 
 
-def _settled(header: Header, settings: LoadSettings) -> Settled:
+def _settled(
+    header: Header, settings: LoadSettings, tell: Callable[[Progress], None]
+) -> tuple[Settled, DraftFile | None]:
+    """Return what fits, and the draft model's file beside it, if one is wanted."""
     check_overrides(settings, header)
-    return settle(header, settings)
+    if settings.draft_model is None or settings.speculation == "off":
+        return settle(header, settings), None
+    draft = drafts.draft_header(
+        settings.draft_model, header, progress=lambda *share: tell(Progress("converting", *share))
+    )
+    machine = drafts.without_draft(hardware.this_machine(), draft, settings)
+    return settle(header, settings, machine), drafts.draft_file(draft)
 
 
 def _template(file: FileFacts, manifest: Manifest | None) -> tuple[ChatTemplate, *tuple[str, ...]]:

@@ -83,6 +83,7 @@ def chat(
     main_gpu: options.MainGpu = None,
     rpc: options.Rpc = None,
     speculation: options.Speculation = None,
+    draft_model: options.DraftModel = None,
     yes: options.Yes = False,
 ) -> None:
     """Talk with a model.
@@ -96,7 +97,8 @@ def chat(
     offload = options.offload_settings(kv_offload, tensor_override, split_mode, tensor_split, main_gpu, rpc)
     loading = options.load_settings(context, gpu_layers, kv, threads).filled_from(offload)
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
-    loading = loading.filled_from(options.speculation_settings(wanted=speculation))
+    guesses = options.speculation_settings(wanted=speculation, draft_model=draft_model)
+    loading = loading.filled_from(guesses)
     opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes)
     talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
     kept = start.Kept(go_on=go_on, session=session, save=save, history=history)

@@ -10,8 +10,9 @@ from phi4local.engine.speculation.lookup import Lookup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from phi4local.engine.model import LoadedModel
     from phi4local.engine.speculation.lookup import Match
-    from phi4local.settings import LoadSettings, SamplingSettings
+    from phi4local.settings import SamplingSettings
 
 
 class Drafter:
@@ -31,6 +32,11 @@ class Drafter:
         self._acceptance = Acceptance()
         self._lookup = Lookup(tokens)
         self._match: Match | None = None
+
+    @property
+    def seconds_per_guess(self) -> float:
+        """What each guess of the coming draft costs: looking up is free."""
+        return 0.0
 
     def note(self, *, right: bool) -> None:
         """Take in the token that was just chosen, and compare it with the one that was expected.
@@ -60,8 +66,11 @@ class Drafter:
         """Return the next `count` tokens that the lookup expects; none without a match."""
         return [] if self._match is None else self._lookup.draft(self._match, count)
 
+    def close(self) -> None:
+        """Free what it holds: nothing."""
 
-def drafter_for(tokens: list[int], loading: LoadSettings, sampling: SamplingSettings) -> Drafter | None:
+
+def drafter_for(tokens: list[int], model: LoadedModel, sampling: SamplingSettings) -> Drafter | None:
     """Return who guesses the next tokens of a request, or `None` when nobody should.
 
     An answer that follows a schema or grammar from its first token on is not guessed: what stands in the
@@ -69,4 +78,10 @@ def drafter_for(tokens: list[int], loading: LoadSettings, sampling: SamplingSett
     """
     structured = sampling.json_schema or sampling.regex or sampling.grammar
     free_at_first = sampling.structure_after or sampling.structure_trigger or sampling.structure_start
-    return None if loading.speculation == "off" or (structured and not free_at_first) else Drafter(tokens)
+    if model.facts.settings.speculation == "off" or (structured and not free_at_first):
+        return None
+    if model.draft is None:
+        return Drafter(tokens)
+    from phi4local.engine.speculation.model_drafter import ModelDrafter
+
+    return ModelDrafter(tokens, model.draft, model.facts.vocabulary_tokens)

@@ -64,8 +64,8 @@ class Speculation:
                 room = min(most, sequence.draft_room, self._limit_tokens - len(sequence.tokens))
                 count = self._count(sequence, sequence.drafter.expected_tokens(room), tokens, len(batch))
                 sequence.draft = sequence.drafter.draft(count)
-                tokens += count
-                most -= count
+                tokens += len(sequence.draft)
+                most -= len(sequence.draft)
         if tokens > len(batch):
             cache.make_room(tokens)
 
@@ -81,9 +81,13 @@ class Speculation:
     def _count(self, sequence: Sequence, expected: SequenceOf[float], tokens: int, sequences: int) -> int:
         if self._mode == "lookup":
             return _likely(expected)
-        return 0 if sequence.repeatable else self._best(expected, tokens, sequences)
+        if sequence.repeatable or sequence.drafter is None:
+            return 0
+        return self._best(expected, tokens, sequences, sequence.drafter.seconds_per_guess)
 
-    def _best(self, expected: SequenceOf[float], tokens: int, sequences: int) -> int:
+    def _best(
+        self, expected: SequenceOf[float], tokens: int, sequences: int, seconds_per_guess: float
+    ) -> int:
         """Return the length of the draft with the highest gain, 0 when none is worth it.
 
         A step of c(n) seconds that gives sequence i on average Eᵢ tokens is judged by ∏ Eᵢ / c(n)ᴺ, for N
@@ -94,13 +98,14 @@ class Speculation:
             expected: tokens that drafts of 0, 1, … tokens give on average.
             tokens: of the step without this draft.
             sequences: in the step.
+            seconds_per_guess: what it takes to make each guess.
         """
         without = self._costs.seconds(tokens)
         if without is None:
             return 0
         best, most = 0, math.log(LEAST_GAIN)
         for count in range(1, len(expected)):
-            seconds = self._costs.seconds(tokens + count) or without
+            seconds = (self._costs.seconds(tokens + count) or without) + count * seconds_per_guess
             if seconds > max(self._step_seconds, 2 * without):
                 break
             gain = math.log(expected[count]) - sequences * math.log(seconds / without)

@@ -35,6 +35,7 @@ from phi4local.engine.events import (
     Usage,
 )
 from phi4local.engine.model import ModelFacts, ModelFile
+from phi4local.engine.speculation.draft_model import DraftFile
 from phi4local.prompts import Segment, TextSegment, TokenSegment
 from phi4local.settings import LoadSettings, SamplingSettings
 
@@ -139,6 +140,7 @@ def file_to_json(file: ModelFile) -> dict[str, Any]:
         "short_context_tokens": file.short_context_tokens,
         "pre_tokenizer": file.pre_tokenizer,
         "adapters": [[adapter.name, str(adapter.path), adapter.digest] for adapter in file.adapters],
+        "draft": asdict(file.draft) | {"path": str(file.draft.path)} if file.draft else None,
     }
 
 
@@ -154,6 +156,7 @@ def file_from_json(data: dict[str, Any]) -> ModelFile:
         adapters=tuple(
             AdapterFile(name=name, path=Path(path), digest=digest) for name, path, digest in data["adapters"]
         ),
+        draft=DraftFile(**(data["draft"] | {"path": Path(data["draft"]["path"])})) if data["draft"] else None,
     )
 
 
