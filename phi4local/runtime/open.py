@@ -58,11 +58,10 @@ def open_model(
         UnknownModelError, ModelNotInstalledError: nothing to open.
         StoreError: an installed file is not what it was, or a setting of its Modelfile cannot be.
         CheckpointError, ConversionError, FileWriteError, DownloadError: conversion or pull failed.
-        GGUFError: the file is damaged or no Phi-4 model.
+        GGUFError, ChatTemplateError: the file is damaged or no Phi-4 model; its template is refused.
         NotEnoughMemoryError, GpuMissingError: the plan says that it won't fit.
         EngineError: llama.cpp could not load it.
         InvalidSettingError: a device, buffer type or tensor that is not there, a draft of other tokens.
-        ChatTemplateError: the file's chat template is refused.
     """
     tell = progress or (lambda _: None)
     source = find_or_pull(name or resolve.default_model(), consent, tell)
