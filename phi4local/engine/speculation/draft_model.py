@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from phi4local.native.context import ContextShape, NativeContext, Piece
 from phi4local.native.llama import NativeModel, close_all
 from phi4local.offload import Placement
@@ -104,6 +102,8 @@ class DraftModel:
         Raises:
             EngineError: llama.cpp returned an error.
         """
+        import numpy as np  # the engine starts without it
+
         (row,) = self._context.decode_batch([Piece(stream, place, tokens, 1)])
         self._context.wait()
         logits = np.ctypeslib.as_array(self._context.logits(row), shape=(self.vocabulary_tokens,))
