@@ -81,9 +81,8 @@ def test_every_command(chat, tmp_path):
     editor = tmp_path / "editor"
     editor.write_text('#!/bin/sh\necho "What is 2 plus 2?" > "$1"\n')
     editor.chmod(0o755)
-    terminal = chat(
-        rows=50, env={"EDITOR": str(editor), "VISUAL": None, "PATH": "/bin:/usr/bin", "DISPLAY": None}
-    )
+    env = {"EDITOR": str(editor), "VISUAL": None, "PATH": "/bin:/usr/bin", "DISPLAY": None}
+    terminal = chat(rows=50, columns=120, env=env)  # wide: a folder's name that is broken is not found
     say(terminal, "/help", "Ctrl-R searches")
     say(terminal, "/undo", "nothing was asked yet")
     say(terminal, "/retyr", "did you mean /retry?")
