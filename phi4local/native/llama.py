@@ -105,6 +105,10 @@ def supports_gpu() -> bool:
     return bool(bindings().llama_supports_gpu_offload())
 
 
+_MOST_PIECE_BYTES = 4 * 1024
+"""The longest token that a file may have, `gguf.vocabulary.MAX_TOKEN_CHARACTERS`, in UTF-8."""
+
+
 class NativeModel:
     """A loaded model file with its vocabulary.
 
@@ -182,6 +186,16 @@ class NativeModel:
             self._piece_buffer = ctypes.create_string_buffer(-count)
             return self.piece(token)
         return buffer.raw[:count]
+
+    def pieces(self) -> list[bytes]:
+        """Return what `piece` does of every token; safe beside it on another thread."""
+        buffer = ctypes.create_string_buffer(_MOST_PIECE_BYTES)
+        convert, vocabulary, size = self._api.llama_token_to_piece, self.vocabulary, len(buffer)
+        counts = (
+            convert(vocabulary, token, buffer, size, 0, False)  # noqa: FBT003
+            for token in range(self.vocabulary_tokens)
+        )
+        return [buffer.raw[: max(count, 0)] for count in counts]
 
     def ends_generation(self, token: int) -> bool:
         """Return whether `token` ends an answer: end of text, end of turn and the like."""

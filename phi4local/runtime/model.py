@@ -11,6 +11,7 @@ from phi4local.runtime.defaults import FollowsDefaults
 from phi4local.runtime.keeping import KeepsConversations
 from phi4local.runtime.language_model import LanguageModel
 from phi4local.runtime.rendering import RendersChats
+from phi4local.runtime.vocabulary import KnowsTokens
 from phi4local.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from phi4local.runtime.facts import FileFacts
 
 
-class Model(FollowsDefaults, RendersChats, KeepsConversations, LanguageModel):
+class Model(FollowsDefaults, RendersChats, KeepsConversations, KnowsTokens, LanguageModel):
     """A loaded model. Made by `phi4local.load`; use it as a context manager or `close` it.
 
     Attributes:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phi4local.assistant.answer import Answer
+from phi4local.assistant.thinking import CLOSING
 from phi4local.engine import Finished
 from phi4local.errors import RequestTimeoutError
-from phi4local.messages import Message
 from phi4local.prompts import TokenSegment
 from phi4local.runtime.language_model import started
-from phi4local.runtime.model import Model
+from phi4local.server.screen import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from phi4local.assistant.events import ConversationEvent
     from phi4local.assistant.guard.events import GuardEvent
     from phi4local.assistant.guard.guard import Guard
     from phi4local.assistant.guard.stream import OutputFilter
     from phi4local.engine import Event, Generation
-    from phi4local.runtime.language_model import LanguageModel
+    from phi4local.runtime.model import Model
     from phi4local.runtime.pool import ModelPool
     from phi4local.server.options import ServerOptions
     from phi4local.server.task import Task
@@ -52,6 +54,7 @@ class Answering:
         self.pool = pool
         self.options = options
         self.guard = guard
+        self.screen = Screen(guard) if guard else None
 
     async def events(self, task: Task) -> AsyncGenerator[Numbered, None]:
         """Yield the events of all answers as they come; each answer's last one is `Finished`.
@@ -65,7 +68,8 @@ class Answering:
             RequestTimeoutError: time was over before the answer began.
             InvalidSettingError, ContextTooLongError, ChatTemplateError, EngineError: as `model.chat`.
         """
-        task = await asyncio.to_thread(self._checked, task)
+        if self.screen is not None:
+            task = await asyncio.to_thread(self.screen.checked, task)
         async with self.pool.use(task.model, keep_alive_seconds=task.keep_alive_seconds) as model:
             with contextlib.ExitStack() as running:
                 deadline = Deadline(self.options.request_seconds)
@@ -91,11 +95,21 @@ class Answering:
                 for shown in _parts(answer, part):
                     yield number, deadline.judged(shown)
 
-    def _checked(self, task: Task) -> Task:
-        """Return the task as the guard lets the model read it: what people wrote, masked where it must be."""
-        if self.guard is None or not isinstance(task.prompt, tuple):
-            return task
-        return task
+    async def all_events(self, tasks: Sequence[Task]) -> AsyncGenerator[Numbered, None]:
+        """Yield the events of several tasks at once; the answers are numbered through. See `events`."""
+        firsts = itertools.accumulate((task.answers for task in tasks), initial=0)
+        streams = [
+            _numbered_from(first, self.events(task)) for first, task in zip(firsts, tasks, strict=False)
+        ]
+        async with contextlib.aclosing(merged(streams)) as events:
+            async for event in events:
+                yield event
+
+    async def tokens(self, name: str) -> Model:
+        """Return a model for asking what its tokens are called; its vocabulary is here already."""
+        async with self.pool.use(name) as model:
+            await asyncio.to_thread(model.pieces)
+            return model
 
 
 class Deadline:
@@ -135,16 +149,30 @@ class Deadline:
             generation.cancel()
 
 
-def _start(model: LanguageModel, task: Task, sampling: SamplingSettings) -> Generation:
-    prompt = task.prompt
-    if isinstance(prompt, str):
-        return model.generate(prompt, sampling=sampling, max_tokens=task.max_tokens)
-    if all(isinstance(part, Message) for part in prompt):
-        return model.chat(prompt, sampling=sampling, max_tokens=task.max_tokens)  # type: ignore[arg-type]
-    ids = TokenSegment(prompt)  # type: ignore[arg-type]
-    if not isinstance(model, Model):
-        raise TypeError("the pool has models of this machine only")
-    return model.submit_segments((ids,), sampling=sampling, max_tokens=task.max_tokens)
+def _start(model: Model, task: Task, sampling: SamplingSettings) -> Generation:
+    most = task.max_tokens
+    if isinstance(task.prompt, str):
+        return model.generate(task.prompt, sampling=sampling, max_tokens=most)
+    if (messages := task.messages()) is not None:
+        if model.thinking and has_structure(sampling):
+            sampling = replace(sampling, structure_after=sampling.structure_after or CLOSING)
+        return model.chat(messages, sampling=sampling, max_tokens=most)
+    ids = task.token_ids()
+    model.require_tokens(ids)
+    return model.submit_segments((TokenSegment(ids),), sampling=sampling, max_tokens=most)
+
+
+def has_structure(sampling: SamplingSettings) -> bool:
+    """Return whether a whole answer has to follow something; behind its thoughts, where there are any."""
+    return bool(sampling.json_schema or sampling.regex) and sampling.structure_trigger is None
+
+
+async def _numbered_from(
+    first: int, events: AsyncGenerator[Numbered, None]
+) -> AsyncGenerator[Numbered, None]:
+    async with contextlib.aclosing(events):
+        async for number, event in events:
+            yield first + number, event
 
 
 def _pushed(check: OutputFilter, event: Event) -> list[Event | GuardEvent]:

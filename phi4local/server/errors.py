@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,9 @@ def status_of(error: Phi4LocalError) -> int:
 
 
 def message_of(error: Phi4LocalError) -> str:
-    """Return message and hint as one line, without the names of command line options' help."""
-    return f"{error} ({error.hint})" if error.hint else str(error)
+    """Return message and hint as one line; a hint about the command line's help is none for a client."""
+    hint = error.hint or ""
+    return str(error) if not hint or hint.startswith("`--help`") else f"{error} ({hint})"
 
 
 def field_of(error: Phi4LocalError) -> str | None:
@@ -125,15 +127,19 @@ def install(app: FastAPI, shapes: ErrorShapes) -> None:
 
 
 def _first_problem(error: RequestValidationError) -> tuple[str | None, str]:
-    """Return field and message of what is wrong first.
+    """Return field and message of what is wrong: of several ways to read a value, the one that went furthest.
 
     Example: `("messages[0].role", "`messages[0].role`: Field required")`.
     """
-    problem = error.errors()[0]
-    place = [part for part in problem["loc"] if part not in ("body", "query", "path")]
+    problem = max(error.errors(), key=lambda one: len(one["loc"]))
+    place = [part for part in problem["loc"][1:] if isinstance(part, int) or not _WAY_TO_READ.search(part)]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if problem["type"] == "json_invalid":
         return None, "the body is no JSON"
     if problem["type"] == "extra_forbidden":
         return field, f"`{field}` is not known here; docs/serve.md lists what is"
     return field or None, f"`{field or 'body'}`: {problem['msg']}"
+
+
+_WAY_TO_READ = re.compile(r"^(str|int|float|bool)$|[\[(-]|^[A-Z]")
+"""What pydantic puts into a place for each member of a union, such as `list[TextPart]`."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from phi4local.messages import Message
 from phi4local.settings import SamplingSettings
-
-if TYPE_CHECKING:
-    from phi4local.messages import Message
 
 SEEDS = 2**32
 
@@ -36,6 +34,17 @@ class Task:
     tools: tuple[Any, ...] = ()
     tool_choice: Any = None
     keep_alive_seconds: float | None = None
+
+    def messages(self) -> tuple[Message, ...] | None:
+        """Return the conversation, if the prompt is one."""
+        if isinstance(self.prompt, str):
+            return None
+        found = tuple(part for part in self.prompt if isinstance(part, Message))
+        return found or None
+
+    def token_ids(self) -> tuple[int, ...]:
+        """Return the token ids, if the prompt consists of them."""
+        return tuple(part for part in self.prompt if isinstance(part, int))
 
     def samplings(self) -> list[SamplingSettings]:
         """Return the settings of each answer. Example: two answers with seed 7 have the seeds 7 and 8."""

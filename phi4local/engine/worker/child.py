@@ -149,6 +149,10 @@ class Child:
         segments = protocol.segments_from_json(question["segments"])
         return {"token_ids": self._loaded(self._model).tokenize(segments)}
 
+    def _answer_vocabulary(self, _question: dict[str, Any]) -> dict[str, Any]:
+        pieces = self._loaded(self._model).native.pieces()
+        return {"pieces": [piece.decode("latin-1") for piece in pieces]}  # one character for each byte
+
     def _answer_embed(self, question: dict[str, Any]) -> dict[str, Any]:
         def step(done: int, total: int) -> None:
             self._send({"type": "step", "id": question["id"], "done": done, "total": total})

@@ -111,6 +111,13 @@ class EngineWorker:
         question = {"type": "tokenize", "segments": protocol.segments_to_json(list(segments))}
         return self._ask(question, lambda answer: list(answer["token_ids"]))
 
+    def vocabulary(self) -> tuple[bytes, ...]:
+        """Return the bytes that each token adds to a text, by its id; a control token adds none."""
+        return self._ask(
+            {"type": "vocabulary"},
+            lambda answer: tuple(piece.encode("latin-1") for piece in answer["pieces"]),
+        )
+
     def embed(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
         """Return the vectors of texts, see `Embedder.embed`."""
         question = {"type": "embed", "texts": list(texts)}

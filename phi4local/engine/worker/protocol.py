@@ -3,8 +3,8 @@
 JSON and not pickle: the child runs native code on files of strangers, and nothing that it sends may run code
 here.
 
-To the child: `load`, `submit` and the questions `tokenize`, `embed` and `memory`, each with an `id` of the
-parent's choice; `cancel` with the id of a `submit`; `ping`.
+To the child: `load`, `submit` and the questions `tokenize`, `vocabulary`, `embed`, `save`, `restore` and
+`memory`, each with an `id` of the parent's choice; `cancel` with the id of a `submit`; `ping`.
 
 From the child, with that id: `loading` … `loaded`; `step`, `text` and `shifted` … `finished`; `answer` to a
 question; and `failed` in place of any last one. `pong` comes from the thread that takes messages, with the

@@ -11,6 +11,9 @@ _TYPES = {
     429: "rate_limit_error",
 }
 
+_FIELDS = {"json_schema": "response_format.json_schema"}
+"""Settings whose field has another name here."""
+
 
 def error_body(status: int, message: str, field: str | None) -> dict[str, Any]:
     """Return the body of an error.
@@ -20,4 +23,6 @@ def error_body(status: int, message: str, field: str | None) -> dict[str, Any]:
     """
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     code = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}.get(status)
-    return {"error": {"message": message, "type": kind, "param": field, "code": code}}
+    return {
+        "error": {"message": message, "type": kind, "param": _FIELDS.get(field or "", field), "code": code}
+    }

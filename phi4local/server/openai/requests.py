@@ -1,87 +1,120 @@
-"""What OpenAI's clients send. A field that is not here is refused by name."""
+"""What OpenAI's clients send to `/v1/chat/completions`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from phi4local.errors import UnsupportedFieldError
-from phi4local.messages import Message
-from phi4local.server.task import SEEDS, Task
-from phi4local.settings import SamplingSettings
+from phi4local.messages import Message, Role
+from phi4local.server.openai.strict import Sampling, Strict, require_count
+from phi4local.server.task import Task
 
-
-class Strict(BaseModel):
-    """A model that knows its fields, and converts nothing silently."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+MOST_ANSWERS = 16
+"""Answers of one request; each takes a place that somebody else could have."""
+MOST_ALTERNATIVES = 20
+"""OpenAI's limit of `top_logprobs`."""
 
 
 class TextPart(Strict):
-    """A piece of text."""
+    """A piece of text; models of this family read nothing else."""
 
     type: Literal["text"]
     text: str
 
 
 class ChatMessage(Strict):
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    A thought that comes back with an answer is left out: models of this family do not see theirs again.
+    """
+
+    without_effect: ClassVar[tuple[str, ...]] = ("name", "refusal", "reasoning_content")
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
+    name: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
 
     def as_message(self) -> Message:
         """Return the turn as the rest of the house knows it."""
-        content = self.content
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
-        role = "system" if self.role == "developer" else self.role
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        role: Role = "system" if self.role == "developer" else self.role
         return Message(role, text)
 
 
 class StreamOptions(Strict):
     """How frames are sent."""
 
+    without_effect: ClassVar[tuple[str, ...]] = ("include_obfuscation",)
+
     include_usage: bool = False
+    include_obfuscation: bool | None = None
 
 
-class Sampling(Strict):
-    """How tokens are chosen: OpenAI's names, then those of docs/sampling.md."""
+class SchemaFormat(Strict):
+    """A JSON schema, and what it is called."""
 
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    stop: str | list[str] | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repeat_penalty: float | None = None
+    without_effect: ClassVar[tuple[str, ...]] = ("name", "description")
 
-    def settings(self, **more: Any) -> SamplingSettings:  # noqa: ANN401 - fields of SamplingSettings
-        """Return the settings that were sent.
+    name: str | None = None
+    description: str | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Strict):
+    """What the answer has to be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+    def structure(self) -> dict[str, Any]:
+        """Return the fields of `SamplingSettings` that make it so.
 
         Raises:
-            InvalidSettingError: a value outside its range.
+            UnsupportedFieldError: a schema without its type, or the other way round.
         """
-        values = {name: getattr(self, name) for name in Sampling.model_fields}
-        stop = values["stop"]
-        values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop) if stop else None
-        if self.seed is not None:
-            values["seed"] = self.seed % SEEDS  # OpenAI's have 64 bits
-        return SamplingSettings.from_mapping({**values, **more})
+        if (self.json_schema is None) != (self.type != "json_schema"):
+            raise UnsupportedFieldError(
+                "response_format.json_schema", f"does not go with the type {self.type!r}"
+            )
+        if self.type == "text":
+            return {}
+        schema = self.json_schema.schema_ if self.json_schema else None
+        return {"json_schema": {"type": "object"} if schema is None else schema}
 
 
 class ChatRequest(Sampling):
     """A request to `/v1/chat/completions`."""
 
+    without_effect: ClassVar[tuple[str, ...]] = (
+        *("user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"),
+        *("prompt_cache_retention", "reasoning_effort", "verbosity"),
+    )
+
     model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    stream: bool = False
+    n: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    response_format: ResponseFormat | None = None
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
+    store: Literal[False] | None = None
+    modalities: list[Literal["text"]] | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
 
     def as_task(self) -> Task:
         """Return what is to be done.
@@ -89,12 +122,37 @@ class ChatRequest(Sampling):
         Raises:
             InvalidSettingError, UnsupportedFieldError: a value that cannot be.
         """
+        if self.stream_options is not None and not self.stream:
+            raise UnsupportedFieldError("stream_options", "needs `stream`")
+        structure = self.response_format.structure() if self.response_format else {}
         return Task(
             model=self.model,
             prompt=tuple(message.as_message() for message in self.messages),
-            sampling=self.settings(),
+            sampling=self.settings(logprobs=self._alternatives(), **structure),
             max_tokens=self._most_tokens(),
+            answers=require_count("n", self.n, MOST_ANSWERS),
         )
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return the fields that were sent and have no effect, those of messages too."""
+        inner = [
+            f"{place}.{name}"
+            for place, part in [
+                *((f"messages[{number}]", message) for number, message in enumerate(self.messages)),
+                ("stream_options", self.stream_options or StreamOptions()),
+            ]
+            for name in part.ignored()
+        ]
+        return (*super().ignored(), *inner)
+
+    def _alternatives(self) -> int | None:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise UnsupportedFieldError("top_logprobs", "needs `logprobs`")
+        if not 0 <= (self.top_logprobs or 0) <= MOST_ALTERNATIVES:
+            raise UnsupportedFieldError(
+                "top_logprobs", f"is {self.top_logprobs}; {MOST_ALTERNATIVES} are the most"
+            )
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     def _most_tokens(self) -> int | None:
         given = {n for n in (self.max_tokens, self.max_completion_tokens) if n is not None}
