@@ -30,16 +30,16 @@ def chat(client):
 
 
 def test_several_answers_have_seeds_that_count_up(chat, nano):
-    # Six tokens: further on, what else is in a batch may move a choice between two near words.
-    hot = {"max_tokens": 6, "temperature": 1.5}
-    expected = [nano.chat(STORY, seed=seed, **hot).text for seed in (5, 6, 7)]
-    assert len(set(expected)) == 3
-    got = chat(n=3, seed=5, **hot)
+    # Two tokens: further on, what else is in a batch may move a choice between two near words.
+    who, hot = [{"role": "user", "content": "Hello! Who are you?"}], {"max_tokens": 2, "temperature": 1.5}
+    expected = [nano.chat(who, seed=seed, **hot).text for seed in (4, 5, 6, 7)]
+    assert len(set(expected)) > 1
+    got = chat(who, n=4, seed=4, **hot)
     assert [choice.message.content for choice in got.choices] == expected
-    assert got.usage.completion_tokens == 18
-    assert got.usage.prompt_tokens == len(nano.tokenize(STORY))
-    streamed = {0: "", 1: "", 2: ""}
-    for chunk in chat(n=3, seed=5, stream=True, **hot):
+    assert got.usage.completion_tokens == 8
+    assert got.usage.prompt_tokens == len(nano.tokenize(who))
+    streamed = dict.fromkeys(range(4), "")
+    for chunk in chat(who, n=4, seed=4, stream=True, **hot):
         for choice in chunk.choices:
             streamed[choice.index] += choice.delta.content or ""
     assert list(streamed.values()) == expected
