@@ -11,6 +11,8 @@ import pytest
 from phi4local.server.openai.strict import Sampling
 from phi4local.settings import STRUCTURE_SETTINGS, SamplingSettings
 
+EXACT = {"temperature": 0, "seed": 1}
+"""A seed keeps what else is in the cache or in a batch from moving the last digits of a logit."""
 QUESTION = [{"role": "user", "content": "What is 3 plus 4?"}]
 STORY = [{"role": "user", "content": "Tell me a story."}]
 
@@ -53,8 +55,8 @@ def test_repeated_prompt_comes_from_the_cache(chat):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_logprobs_are_the_models(chat, nano, stream):
-    expected = nano.chat(QUESTION, temperature=0, logprobs=3).result()
-    got = chat(QUESTION, temperature=0, logprobs=True, top_logprobs=3, stream=stream)
+    expected = nano.chat(QUESTION, **EXACT, logprobs=3).result()
+    got = chat(QUESTION, **EXACT, logprobs=True, top_logprobs=3, stream=stream)
     choices = [choice for chunk in got for choice in chunk.choices] if stream else got.choices
     entries = [entry for choice in choices if choice.logprobs for entry in choice.logprobs.content]
     assert "".join(entry.token for entry in entries) == expected.text
@@ -66,18 +68,18 @@ def test_logprobs_are_the_models(chat, nano, stream):
 
 
 def test_stop_texts_end_the_answer(chat, nano):
-    whole = nano.chat(QUESTION, temperature=0).text
+    whole = nano.chat(QUESTION, **EXACT).text
     for stop in (" is", [" is", "nowhere"]):
-        got = chat(QUESTION, temperature=0, stop=stop).choices[0]
+        got = chat(QUESTION, **EXACT, stop=stop).choices[0]
         assert got.message.content == whole.partition(" is")[0]
         assert got.finish_reason == "stop"
 
 
 def test_forbidden_token_never_comes(chat, nano):
     (seven,) = nano.tokenize("7")
-    answer = chat(QUESTION, temperature=0, logit_bias={str(seven): -100}, max_tokens=20)
+    answer = chat(QUESTION, **EXACT, logit_bias={str(seven): -100}, max_tokens=20)
     assert "7" not in answer.choices[0].message.content
-    assert "7" in nano.chat(QUESTION, temperature=0).text
+    assert "7" in nano.chat(QUESTION, **EXACT).text
 
 
 def test_penalties_and_our_own_settings_reach_the_sampler(chat, nano):
@@ -103,7 +105,7 @@ SCHEMA = {
 @pytest.mark.parametrize("stream", [False, True])
 def test_answer_follows_a_schema(chat, stream):
     form = {"type": "json_schema", "json_schema": {"name": "fox", "schema": SCHEMA, "strict": True}}
-    got = chat(response_format=form, temperature=0, stream=stream)
+    got = chat(response_format=form, **EXACT, stream=stream)
     if stream:
         text = "".join(choice.delta.content or "" for chunk in got for choice in chunk.choices)
     else:
@@ -112,23 +114,23 @@ def test_answer_follows_a_schema(chat, stream):
 
 
 def test_answer_is_a_json_object(chat):
-    answer = chat(response_format={"type": "json_object"}, max_tokens=200, temperature=0).choices[0]
+    answer = chat(response_format={"type": "json_object"}, max_tokens=200, **EXACT).choices[0]
     assert answer.finish_reason == "length" or isinstance(json.loads(answer.message.content), dict)
     assert answer.message.content.lstrip().startswith("{")
-    plain = chat(QUESTION, response_format={"type": "text"}, temperature=0).choices[0].message.content
+    plain = chat(QUESTION, response_format={"type": "text"}, **EXACT).choices[0].message.content
     assert plain == "3 plus 4 is 7."
 
 
 def test_parts_of_a_message_are_one_text(chat):
     parts = [{"type": "text", "text": "What is 3 "}, {"type": "text", "text": "plus 4?"}]
-    assert chat([{"role": "user", "content": parts}], temperature=0).choices[0].message.content.endswith("7.")
+    assert chat([{"role": "user", "content": parts}], **EXACT).choices[0].message.content.endswith("7.")
 
 
 def test_developer_is_the_system(chat, nano):
     turns = [{"role": "system", "content": "You are Pip."}, *STORY]
-    expected = nano.chat(turns, temperature=0, max_tokens=20).text
+    expected = nano.chat(turns, **EXACT, max_tokens=20).text
     turns[0] = {"role": "developer", "content": "You are Pip."}
-    assert chat(turns, temperature=0, max_tokens=20).choices[0].message.content == expected
+    assert chat(turns, **EXACT, max_tokens=20).choices[0].message.content == expected
 
 
 def test_fields_without_effect_are_reported(client):
@@ -194,9 +196,9 @@ def test_prompt_that_is_too_long_is_refused(chat):
 @pytest.mark.parametrize("stream", [False, True])
 def test_completion_continues_each_prompt(client, nano, stream):
     prompts = ["Pip the fox was little and", "The sky is"]
-    expected = [nano.generate(prompt, max_tokens=12, temperature=0).text for prompt in prompts]
+    expected = [nano.generate(prompt, max_tokens=12, **EXACT).text for prompt in prompts]
     got = client.completions.create(
-        model="phi4-nano", prompt=prompts, max_tokens=12, temperature=0, n=2, stream=stream
+        model="phi4-nano", prompt=prompts, max_tokens=12, **EXACT, n=2, stream=stream
     )
     texts = dict.fromkeys(range(4), "")
     for chunk in got if stream else [got]:
@@ -209,13 +211,11 @@ def test_completion_continues_each_prompt(client, nano, stream):
 
 def test_completion_of_token_ids_and_with_an_echo(client, nano):
     prompt = "Pip the fox was little and"
-    expected = prompt + nano.generate(prompt, max_tokens=12, temperature=0).text
+    expected = prompt + nano.generate(prompt, max_tokens=12, **EXACT).text
     for given in (prompt, nano.tokenize(prompt)):
-        whole = client.completions.create(
-            model="phi4-nano", prompt=given, max_tokens=12, temperature=0, echo=True
-        )
+        whole = client.completions.create(model="phi4-nano", prompt=given, max_tokens=12, **EXACT, echo=True)
         chunks = client.completions.create(
-            model="phi4-nano", prompt=given, max_tokens=12, temperature=0, echo=True, stream=True
+            model="phi4-nano", prompt=given, max_tokens=12, **EXACT, echo=True, stream=True
         )
         assert whole.choices[0].text == expected
         assert "".join(chunk.choices[0].text for chunk in chunks) == expected
@@ -223,9 +223,9 @@ def test_completion_of_token_ids_and_with_an_echo(client, nano):
 
 def test_completion_has_logprobs_in_the_old_shape(client, nano):
     prompt = "Pip the fox was little and"
-    expected = nano.generate(prompt, max_tokens=3, temperature=0, logprobs=2).result()
+    expected = nano.generate(prompt, max_tokens=3, **EXACT, logprobs=2).result()
     got = client.completions.create(
-        model="phi4-nano", prompt=prompt, max_tokens=3, temperature=0, logprobs=2
+        model="phi4-nano", prompt=prompt, max_tokens=3, **EXACT, logprobs=2
     ).choices[0]
     count = len(got.logprobs.tokens)
     assert got.text.startswith("".join(got.logprobs.tokens))
