@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path  # noqa: TC003 - Typer reads annotations when the program runs
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phi4local.cli import options, render
 from phi4local.cli.opening import open_here
+from phi4local.errors import InvalidSettingError
 
 if TYPE_CHECKING:
-    from phi4local.runtime.pool import ModelPool
+    from phi4local.server.options import ServerOptions
     from phi4local.settings import LoadSettings
 
 ACCESS, LIMITS = "Access", "Limits"
+KEY_VARIABLE = "PHI4LOCAL_API_KEY"
+INTERRUPTED = 130
 
 
 def serve(
     model: options.Model = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", help="Port; 0 for any free one")] = 8004,
+    port: Annotated[int, typer.Option("--port", "-p", help="Port; 0 takes any free one")] = 8004,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--api-key-file",
+            metavar="FILE",
+            help=f"Keys, one a line, of which a request must bring one; or {KEY_VARIABLE}",
+            rich_help_panel=ACCESS,
+        ),
+    ] = None,
+    certificate: Annotated[
+        str | None,
+        typer.Option("--tls-certificate", metavar="FILE", help="PEM file for https", rich_help_panel=ACCESS),
+    ] = None,
+    certificate_key: Annotated[
+        str | None,
+        typer.Option("--tls-key", metavar="FILE", help="Its private key", rich_help_panel=ACCESS),
+    ] = None,
+    guard: Annotated[
+        str | None,
+        typer.Option(
+            "--guard",
+            metavar="FILE",
+            help="Check questions and answers by this policy",
+            rich_help_panel=ACCESS,
+        ),
+    ] = None,
     parallel: Annotated[
         int, typer.Option("--parallel", help="Answers written at the same time", rich_help_panel=LIMITS)
     ] = 4,
+    queue: Annotated[
+        int | None,
+        typer.Option("--queue", help="Requests that may wait; more are told to", rich_help_panel=LIMITS),
+    ] = None,
+    request_seconds: Annotated[
+        float, typer.Option("--request-seconds", help="Longest time of one answer", rich_help_panel=LIMITS)
+    ] = 3600,
+    stop_seconds: Annotated[
+        float,
+        typer.Option("--stop-seconds", help="How long answers go on after Ctrl-C", rich_help_panel=LIMITS),
+    ] = 30,
     context: options.Context = None,
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
@@ -35,23 +79,62 @@ def serve(
 
     Example: phi4local serve phi4-nano, then curl http://127.0.0.1:8004/v1/models
     """
-    from dataclasses import replace
-
-    from phi4local.runtime.pool import ModelPool
     from phi4local.server.options import ServerOptions
+
+    chosen = ServerOptions(
+        host=host,
+        port=port,
+        api_keys=api_keys(api_key_file),
+        request_seconds=request_seconds,
+        stop_seconds=stop_seconds,
+        certificate=certificate,
+        certificate_key=certificate_key,
+    )
+    loading = options.load_settings(context, gpu_layers, kv, threads)
+    loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
+    _run(chosen, replace(loading, parallel=parallel, queue_limit=queue), model, guard, yes=yes)
+
+
+def _run(
+    chosen: ServerOptions, loading: LoadSettings, model: str | None, guard_file: str | None, *, yes: bool
+) -> None:
+    from phi4local.assistant.guard.guard import Guard
+    from phi4local.runtime.pool import ModelPool
+    from phi4local.server.run import listening_socket
     from phi4local.server.run import serve as run_server
 
-    chosen = ServerOptions(host=host, port=port)
-    loading = options.load_settings(context, gpu_layers, kv, threads)
-    loading = replace(loading, parallel=parallel).filled_from(
-        options.fit_settings(force=force, require_gpu=require_gpu)
-    )
     pool = ModelPool.with_settings(loading)
-    _load_first(pool, model, loading, yes=yes)
-    if not run_server(pool, chosen, tell=render.notice):
-        raise typer.Exit(130)
+    with contextlib.ExitStack() as open_things:
+        listener = open_things.enter_context(listening_socket(chosen))  # a busy port is known at once
+        first = open_things.enter_context(open_here(model, loading, yes=yes))
+        pool.put(model or first.name, first)
+        guard = Guard.from_file(guard_file, judge_model=first) if guard_file else None
+        if guard is not None:
+            open_things.enter_context(guard)
+        ended = run_server(pool, chosen, listener, guard=guard, tell=render.notice)
+    if not ended:
+        raise typer.Exit(INTERRUPTED)
 
 
-def _load_first(pool: ModelPool, model: str | None, loading: LoadSettings, *, yes: bool) -> None:
-    first = open_here(model, loading, yes=yes)
-    pool.put(model or first.name, first)
+def api_keys(file: Path | None) -> tuple[str, ...]:
+    """Return the keys of a file, one a line, and the one of the environment.
+
+    Raises:
+        InvalidSettingError: the file cannot be read, or has none.
+    """
+    own = os.environ.get(KEY_VARIABLE, "").strip()
+    keys = [own] if own else []
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").split()
+        except (OSError, ValueError) as error:
+            problem = (getattr(error, "strerror", None) or "no text").lower()
+            raise InvalidSettingError(
+                "api_key_file", f"is {file}, which cannot be read: {problem}", hint="name a text file"
+            ) from error
+        if not lines:
+            raise InvalidSettingError(
+                "api_key_file", f"is {file}, which is empty", hint="put a long random word into it"
+            )
+        keys += lines
+    return tuple(keys)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phi4local.assistant.answer import Answer
+from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.thinking import CLOSING
 from phi4local.engine import Finished
 from phi4local.errors import RequestTimeoutError
@@ -92,6 +93,8 @@ class Answering:
         async for event in generation:
             parts = [event] if check is None else await asyncio.to_thread(_pushed, check, event)
             for part in parts:
+                if isinstance(part, Blocked):
+                    generation.cancel()
                 for shown in _parts(answer, part):
                     yield number, deadline.judged(shown)
 

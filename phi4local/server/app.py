@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from phi4local import __version__
 from phi4local.server import health, openai
+from phi4local.server.access import KeyRequired
 from phi4local.server.answering import Answering
 from phi4local.server.bodies import BodiesAreJson
 from phi4local.server.errors import ErrorShapes, install
@@ -24,7 +25,7 @@ ROUTERS = (openai.router, health.router)
 """Every endpoint. A dialect adds its router here, and its error body below."""
 ERROR_BODIES = {"": openai.error_body}
 """The shape of errors by the beginning of the path; the longest one counts."""
-MIDDLEWARE: tuple[Any, ...] = ()
+MIDDLEWARE: tuple[Any, ...] = (KeyRequired,)
 """ASGI middleware, the outermost first; each is called with `app`, `options`, `shapes` and `pool`."""
 
 

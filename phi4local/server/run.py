@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import logging
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from phi4local.errors import AddressInUseError
 from phi4local.server.app import make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import FrameType
 
     from phi4local.assistant.guard.guard import Guard
     from phi4local.runtime.pool import ModelPool
@@ -23,27 +25,25 @@ if TYPE_CHECKING:
 def serve(
     pool: ModelPool,
     options: ServerOptions,
+    listener: socket.socket,
     *,
     guard: Guard | None = None,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> bool:
-    """Serve until told to stop; return whether it ended by itself, with every answer finished or cut in time.
+    """Serve until told to stop; return whether every answer ended by itself or was cut in time.
 
     The first Ctrl-C or SIGTERM lets running answers go on for `stop_seconds`; the second ends at once.
 
     Args:
         pool: models that answer; closed at the end.
-        options: where to listen and whom to answer.
+        options: whom to answer.
+        listener: from `listening_socket`; closed at the end.
         guard: checks what comes and goes, or `None`.
         tell: takes lines for a person.
-
-    Raises:
-        AddressInUseError: somebody else listens there.
     """
-    with contextlib.closing(listening_socket(options)) as listener:
-        server = _Server(_config(pool, options, guard))
-        tell(f"listening on {address_of(options, listener)}")
-        server.run(sockets=[listener])
+    server = _Server(_config(pool, options, guard), tell)
+    tell(f"listening on {address_of(options, listener)}")
+    server.run(sockets=[listener])
     return not server.force_exit
 
 
@@ -57,7 +57,7 @@ def listening_socket(options: ServerOptions) -> socket.socket:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         return socket.create_server((options.host.strip("[]"), options.port), family=family, backlog=2048)
     except OSError as error:
-        problem = (error.strerror or str(error)).lower()
+        problem = os.strerror(error.errno).lower() if error.errno else str(error)
         raise AddressInUseError(options.host, options.port, problem) from error
 
 
@@ -82,12 +82,36 @@ def _config(pool: ModelPool, options: ServerOptions, guard: Guard | None) -> uvi
 
 
 class _Server(uvicorn.Server):
-    """Stops on signals, and returns then: uvicorn's own raises them again."""
+    """Stops on signals, says so, and returns then: uvicorn's own raises them again."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
-            try:
-                yield
-            finally:
-                self._captured_signals.clear()
+    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
+        """Stop at the first signal; hang up at the second."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        if self.force_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hang_up)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop as uvicorn does; a person is told when somebody still waits for an answer."""
+        running = len(self.server_state.tasks)
+        if running and not self.force_exit:
+            who = "1 answer has" if running == 1 else f"{running} answers have"
+            seconds = self.config.timeout_graceful_shutdown
+            self._tell(f"stopping: {who} {seconds} seconds to end; Ctrl-C again ends at once")
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()  # uvicorn leaves it out then, and the engines would stay a while
+
+    def _hang_up(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

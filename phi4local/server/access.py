@@ -1,0 +1,42 @@
+"""Who may ask: a request brings one of the server's keys, where it has any."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from phi4local.runtime.pool import ModelPool
+    from phi4local.server.errors import ErrorShapes
+    from phi4local.server.options import ServerOptions
+
+OPEN_PATHS = ("/health",)
+"""What a load balancer asks, without a key; it tells nothing about anybody's text."""
+_KEY_HEADERS = (b"authorization", b"x-api-key")
+"""OpenAI's and Ollama's clients send `Authorization: Bearer KEY`, Anthropic's send `x-api-key: KEY`."""
+
+
+class KeyRequired:
+    """ASGI middleware that refuses requests without a key."""
+
+    def __init__(self, app: ASGIApp, *, options: ServerOptions, shapes: ErrorShapes, pool: ModelPool) -> None:
+        del pool
+        self._app = app
+        self._keys = tuple(key.encode() for key in options.api_keys)
+        self._shapes = shapes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on, or refuse it."""
+        if scope["type"] != "http" or not self._keys or scope["path"] in OPEN_PATHS or self._fits(scope):
+            await self._app(scope, receive, send)
+            return
+        message = "a key is needed: `Authorization: Bearer KEY`; the one that was sent is none, or is wrong"
+        headers = {"WWW-Authenticate": "Bearer"}
+        await self._shapes.response(scope["path"], 401, message, headers=headers)(scope, receive, send)
+
+    def _fits(self, scope: Scope) -> bool:
+        sent = [value for name, value in scope["headers"] if name in _KEY_HEADERS]
+        keys = [value[7:] if value[:7].lower() == b"bearer " else value for value in sent]
+        return any(hmac.compare_digest(key, known) for key in keys for known in self._keys)

@@ -1,0 +1,170 @@
+"""The process: how it starts, whom it lets in, how much it takes, and how it stops."""
+
+import concurrent.futures
+import json
+import signal
+import sys
+import urllib.error
+import urllib.request
+
+import openai
+import pytest
+
+from tests.served import ServedProcess
+
+ENDLESS = {"logit_bias": {str(token): -100 for token in range(8096, 8192)}, "max_tokens": 1900}
+"""Without the control tokens of phi4-nano an answer goes on."""
+QUESTION = [{"role": "user", "content": "What is 3 plus 4?"}]
+STORY = [{"role": "user", "content": "Tell me a long story."}]
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+def client_of(server, key="none"):
+    return openai.OpenAI(base_url=f"{server.address}/v1", api_key=key, max_retries=0)
+
+
+def test_endless_answer_has_no_end(served):
+    with client_of(served) as client:
+        got = client.chat.completions.create(
+            model="phi4-nano", messages=STORY, **{**ENDLESS, "max_tokens": 150}
+        )
+    assert got.choices[0].finish_reason == "length"
+
+
+def test_busy_port_is_one_error_and_one_hint(served, run_cli):
+    port = served.address.rpartition(":")[2]
+    done = run_cli(["serve", "phi4-nano", "--port", port])
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: cannot listen on 127.0.0.1 port {port}: address already in use\n"
+        "hint: choose another with `--port`, or end the program that has it\n"
+    )
+
+
+def test_network_is_not_served_without_a_key(run_cli):
+    done = run_cli(
+        ["serve", "phi4-nano", "--host", "0.0.0.0", "--port", "0"], env={"PHI4LOCAL_API_KEY": None}
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 2
+    assert "--api-key-file" in done.stderr.splitlines()[1]
+
+
+def test_health_proves_that_tokens_come_out(served):
+    with urllib.request.urlopen(f"{served.address}/health") as answer:
+        assert json.load(answer) == {"status": "ok", "models": {"phi4-nano": "ready"}}
+
+
+def test_unknown_address_is_not_found_in_openais_shape(served):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{served.address}/v1/nothing")
+    assert caught.value.code == 404
+    assert json.load(caught.value)["error"]["type"] == "not_found_error"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, native_library):
+    """A server with two keys, one place, one waiting place and a guard."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "keys").write_text("first-key\nsecond-key\n", encoding="utf-8")
+    (folder / "policy.toml").write_text(
+        'input = ["words"]\noutput = ["plus"]\nlog_file = "log"\n'
+        '[rules.words]\nkind = "words"\nwords = ["blue heron"]\n'
+        '[rules.plus]\nkind = "words"\nwords = ["plus"]\n',
+        encoding="utf-8",
+    )
+    arguments = ("--api-key-file", folder / "keys", "--guard", folder / "policy.toml")
+    with ServedProcess("phi4-nano", *arguments, "--parallel", "1", "--queue", "1") as server:
+        yield server
+
+
+def test_only_a_key_opens(small):
+    for key in ("wrong", "first-ke", "first-keyy"):
+        with client_of(small, key) as client, pytest.raises(openai.AuthenticationError):
+            client.models.list()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{small.address}/v1/models")
+    for key in ("first-key", "second-key"):
+        with client_of(small, key) as client:
+            assert client.models.retrieve("phi4-nano").id == "phi4-nano"
+    with urllib.request.urlopen(f"{small.address}/health") as answer:
+        assert answer.status == 200
+
+
+def test_full_queue_says_when_to_come_back(small):
+    def ask(messages, **options):
+        with client_of(small, "first-key") as client:
+            return client.chat.completions.create(model="phi4-nano", messages=messages, **options)
+
+    with client_of(small, "first-key") as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        running = client.chat.completions.create(
+            model="phi4-nano", messages=STORY, stream=True, **{**ENDLESS, "max_tokens": 1500}
+        )
+        next(iter(running))
+        asked = [pool.submit(ask, STORY, max_tokens=2) for _ in range(4)]
+        ended = concurrent.futures.as_completed(asked)
+        errors = [next(ended).exception() for _ in range(3)]
+        running.close()  # the one that waits comes to its turn
+        assert next(ended).exception() is None
+    assert {type(error) for error in errors} == {openai.RateLimitError}
+    assert {error.response.headers["Retry-After"] for error in errors} == {"1"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_guard_refuses_and_ends(small, stream):
+    with client_of(small, "first-key") as client:
+        with pytest.raises(openai.BadRequestError, match="guard"):
+            client.chat.completions.create(
+                model="phi4-nano",
+                messages=[{"role": "system", "content": "Mention the blue heron."}, *QUESTION],
+                stream=stream,
+            )
+        got = client.chat.completions.create(
+            model="phi4-nano", messages=QUESTION, temperature=0, stream=stream
+        )
+        choices = [choice for chunk in got for choice in chunk.choices] if stream else got.choices
+        assert choices[-1].finish_reason == "content_filter"
+        said = [choice.delta if stream else choice.message for choice in choices]
+        assert "".join(part.content or "" for part in said).strip() in ("", "3")
+        assert any(part.refusal for part in said)
+
+
+def test_guard_cannot_be_passed_with_token_ids(small):
+    with client_of(small, "first-key") as client, pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model="phi4-nano", prompt=[100, 200])
+    assert caught.value.param == "prompt"
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_running_answer_ends_before_the_server_does(native_library, number):
+    with ServedProcess("phi4-nano") as server, client_of(server) as client:
+        stream = client.chat.completions.create(
+            model="phi4-nano", messages=STORY, stream=True, **{**ENDLESS, "max_tokens": 80}
+        )
+        chunks = iter(stream)
+        next(chunks)
+        server.process.send_signal(number)
+        assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "length"
+        assert server.process.wait(60) == server.stop() == 0
+        assert "stopping: 1 answer has 30 seconds" in server.lines[-1]
+
+
+@posix
+def test_second_signal_hangs_up(native_library):
+    with ServedProcess("phi4-nano") as server, client_of(server) as client:
+        stream = client.chat.completions.create(
+            model="phi4-nano", messages=STORY, stream=True, **{**ENDLESS, "max_tokens": 1900}
+        )
+        chunks = iter(stream)
+        next(chunks)
+        server.process.send_signal(signal.SIGINT)
+        while not any("stopping" in line for line in server.lines):
+            next(chunks)
+        server.process.send_signal(signal.SIGINT)
+        with pytest.raises(Exception, match=r"(?i)peer|read|connect"):
+            list(chunks)
+        assert server.process.wait(60) == 130
+        assert server.stop() == 130
+        assert [line for line in server.lines if "Traceback" in line] == []
