@@ -13,6 +13,14 @@ from phi4local.errors import Phi4LocalError, UnknownModelError
 from phi4local.runtime.pool import ModelPool
 from phi4local.server.answering import Answering
 from phi4local.server.errors import field_of, message_of, status_of
+from phi4local.server.openai.bodies import (
+    ChatBody,
+    EmbeddingsBody,
+    ModelBody,
+    ModelsBody,
+    TextBody,
+    answers,
+)
 from phi4local.server.openai.completions import CompletionRequest, TextCompletion
 from phi4local.server.openai.embeddings import EmbeddingRequest, embeddings_body
 from phi4local.server.openai.errors import error_body
@@ -49,7 +57,7 @@ class Collector(Protocol):
         """Return the body when every answer is finished."""
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", responses=answers(ChatBody, streams=True))
 async def chat(request: Request, wanted: ChatRequest) -> Response:
     """Answer a conversation."""
     task = wanted.as_task()
@@ -60,7 +68,7 @@ async def chat(request: Request, wanted: ChatRequest) -> Response:
     return await _answered(request, wanted, [task], completion, stream=bool(wanted.stream))
 
 
-@router.post("/completions")
+@router.post("/completions", responses=answers(TextBody, streams=True))
 async def complete(request: Request, wanted: CompletionRequest) -> Response:
     """Continue texts, without a template."""
     tasks = wanted.as_tasks()
@@ -83,20 +91,20 @@ async def complete(request: Request, wanted: CompletionRequest) -> Response:
     return await _answered(request, wanted, tasks, completion, stream=bool(wanted.stream))
 
 
-@router.post("/embeddings")
+@router.post("/embeddings", responses=answers(EmbeddingsBody))
 async def embed(request: Request, wanted: EmbeddingRequest) -> Response:
     """Return one vector for each text."""
     body = await unless_disconnected(request, _embeddings(_pool(request), wanted))
     return JSONResponse(body, headers=_report(wanted))
 
 
-@router.get("/models")
+@router.get("/models", responses=answers(ModelsBody))
 async def models(request: Request) -> dict[str, Any]:
     """List the models that a request can name."""
     return {"object": "list", "data": [_model(name) for name in _pool(request).names()]}
 
 
-@router.get("/models/{name:path}")
+@router.get("/models/{name:path}", responses=answers(ModelBody))
 async def model(request: Request, name: str) -> dict[str, Any]:
     """Describe one model."""
     known = _pool(request).names()
