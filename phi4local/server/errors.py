@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from phi4local import errors
 from phi4local.errors import Phi4LocalError
+from phi4local.server.replies import ClientLeftError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -50,6 +52,8 @@ STATUSES: tuple[tuple[type[Phi4LocalError], int], ...] = (
 )
 """The first class that fits counts; what is in none of them is the server's own trouble: 500."""
 RETRY_AFTER_SECONDS = {429: 1, 503: 10}
+CLIENT_LEFT = 499
+"""nginx's number for a client that hung up; nobody reads it but a log."""
 SERVER_FAULT = "the server failed; its log has the reason"
 
 
@@ -123,7 +127,12 @@ def install(app: FastAPI, shapes: ErrorShapes) -> None:
     app.add_exception_handler(Phi4LocalError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ClientLeftError, _left)
     app.add_exception_handler(Exception, unknown)
+
+
+async def _left(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)
 
 
 def _first_problem(error: RequestValidationError) -> tuple[str | None, str]:
