@@ -6,7 +6,8 @@ import base64
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from phi4local.errors import UnsupportedFieldError
-from phi4local.server.openai.strict import Inputs, Strict, each_input
+from phi4local.server.openai.strict import Inputs, each_input
+from phi4local.server.strict import Strict
 
 if TYPE_CHECKING:
     import numpy

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from phi4local.errors import UnsupportedFieldError
 from phi4local.messages import Message, Role
-from phi4local.server.openai.strict import Sampling, Strict, require_count
+from phi4local.server.openai.strict import Sampling, require_count
+from phi4local.server.strict import Strict
 from phi4local.server.task import Task
 
 MOST_ANSWERS = 16

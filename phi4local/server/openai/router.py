@@ -26,17 +26,14 @@ from phi4local.server.openai.embeddings import EmbeddingRequest, embeddings_body
 from phi4local.server.openai.errors import error_body
 from phi4local.server.openai.frames import DONE, ChatCompletion, frame
 from phi4local.server.openai.requests import ChatRequest, StreamOptions
-from phi4local.server.openai.strict import Strict
 from phi4local.server.replies import streamed, unless_disconnected
+from phi4local.server.strict import Strict, report
 from phi4local.server.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from phi4local.assistant.events import ConversationEvent
-
-IGNORED = "X-Phi4local-Ignored"
-"""Names the fields of a request that have no effect here."""
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -95,7 +92,7 @@ async def complete(request: Request, wanted: CompletionRequest) -> Response:
 async def embed(request: Request, wanted: EmbeddingRequest) -> Response:
     """Return one vector for each text."""
     body = await unless_disconnected(request, _embeddings(_pool(request), wanted))
-    return JSONResponse(body, headers=_report(wanted))
+    return JSONResponse(body, headers=report(wanted.ignored()))
 
 
 @router.get("/models", responses=answers(ModelsBody))
@@ -131,20 +128,17 @@ def _include_usage(options: StreamOptions | None) -> bool:
     return options is not None and bool(options.include_usage)
 
 
-def _report(wanted: Strict) -> dict[str, str]:
-    ignored = wanted.ignored()
-    return {IGNORED: ", ".join(ignored)} if ignored else {}
-
-
 async def _answered(
     request: Request, wanted: Strict, tasks: list[Task], collector: Collector, *, stream: bool
 ) -> Response:
     events = _answering(request).all_events(tasks)
     if stream:
         frames = _frames(events, collector)
-        return await streamed(request, frames, media_type="text/event-stream", headers=_report(wanted))
+        return await streamed(
+            request, frames, media_type="text/event-stream", headers=report(wanted.ignored())
+        )
     body = await unless_disconnected(request, _whole(events, collector))
-    return JSONResponse(body, headers=_report(wanted))
+    return JSONResponse(body, headers=report(wanted.ignored()))
 
 
 async def _frames(

@@ -1,30 +1,16 @@
-"""What all requests of this dialect have in common: unknown fields are refused, ignored ones reported."""
+"""What several requests of this dialect have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from phi4local.errors import UnsupportedFieldError
+from phi4local.server.strict import Strict
 from phi4local.server.task import SEEDS
 from phi4local.settings import SamplingSettings
-
-
-class Strict(BaseModel):
-    """A model that knows its fields and turns no text into a number.
-
-    Attributes:
-        without_effect: fields that clients send and that change nothing here; the answer's header names them.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    without_effect: ClassVar[tuple[str, ...]] = ()
-
-    def ignored(self) -> tuple[str, ...]:
-        """Return the fields that were sent and have no effect."""
-        return tuple(name for name in self.without_effect if getattr(self, name) is not None)
 
 
 class Sampling(Strict):
