@@ -18,7 +18,14 @@ from phi4local.offload import (
     check_split_mode,
     parse_overrides,
 )
-from phi4local.settings_base import Settings, bias_pairs, require, require_texts, require_whole
+from phi4local.settings_base import (
+    Settings,
+    bias_pairs,
+    require,
+    require_text,
+    require_texts,
+    require_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -223,8 +230,7 @@ class SamplingSettings(Settings):
             object.__setattr__(self, "json_schema", json.dumps(self.json_schema))
         for name in STRUCTURE_SETTINGS:
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, str) and value):
-                raise InvalidSettingError(name, f"is {value!r}; it must be a text that is not empty")
+            require_text(name, value)
         for name, (low, high) in _SAMPLING_RANGES.items():
             require(name, getattr(self, name), low=low, high=high)
         for name, (low, high) in _WHOLE_SAMPLING_RANGES.items():

@@ -79,6 +79,24 @@ FORBIDDING_BIAS = -100.0
 """The bias that forbids a token outright, as in OpenAI's interface."""
 
 
+def require_text(setting: str, value: str | None) -> None:
+    """Refuse what is no text, an empty one, and one with half a surrogate, which no UTF-8 has.
+
+    Raises:
+        InvalidSettingError: it is one of these.
+    """
+    if value is not None and not (isinstance(value, str) and value and _has_utf8(value)):
+        raise InvalidSettingError(setting, f"is {value!r}; it must be a text that is not empty")
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def require_texts(setting: str, value: tuple[str, ...] | None) -> None:
     """Refuse what is no tuple of texts; for breakers of DRY, too many.
 

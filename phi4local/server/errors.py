@@ -97,9 +97,15 @@ class ErrorShapes:
         headers: Mapping[str, str] | None = None,
     ) -> JSONResponse:
         """Return the whole answer to a request that failed; for middleware too."""
+        message, field = _encodable(message), _encodable(field) if field else field
         retry = RETRY_AFTER_SECONDS.get(status)
         more = {} if retry is None else {"Retry-After": str(retry)}
         return JSONResponse(self.body(path, status, message, field), status, {**more, **(headers or {})})
+
+
+def _encodable(text: str) -> str:
+    r"""Return a text that can be sent: JSON's `"\ud800"` alone is no character."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def install(app: FastAPI, shapes: ErrorShapes) -> None:

@@ -94,6 +94,15 @@ def test_the_request_knows_every_sampling_setting():
     assert {*Sampling.model_fields} | others == {*SamplingSettings.__dataclass_fields__}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_thoughts_are_told_from_the_answer(chat, stream):
+    reply = {"grammar": 'root ::= "<think>\\nTwo and two.\\n</think>\\n\\nFour."'}
+    got = chat(extra_body=reply, stream=stream)
+    said = [choice.delta for chunk in got for choice in chunk.choices] if stream else [got.choices[0].message]
+    assert "".join(part.content or "" for part in said) == "Four."
+    assert "".join(getattr(part, "reasoning_content", None) or "" for part in said) == "Two and two."
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"name": {"enum": ["Pip", "Mia"]}, "kind": {"type": "boolean"}},
@@ -114,7 +123,7 @@ def test_answer_follows_a_schema(chat, stream):
 
 
 def test_answer_is_a_json_object(chat):
-    answer = chat(response_format={"type": "json_object"}, max_tokens=200, **EXACT).choices[0]
+    answer = chat(response_format={"type": "json_object"}, max_tokens=60, **EXACT).choices[0]
     assert answer.finish_reason == "length" or isinstance(json.loads(answer.message.content), dict)
     assert answer.message.content.lstrip().startswith("{")
     plain = chat(QUESTION, response_format={"type": "text"}, **EXACT).choices[0].message.content

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import signal
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -10,6 +11,8 @@ import urllib.request
 import openai
 import pytest
 
+from phi4local.server.options import ServerOptions
+from phi4local.server.run import listening_socket
 from tests.served import ServedProcess
 
 ENDLESS = {"logit_bias": {str(token): -100 for token in range(8096, 8192)}, "max_tokens": 1900}
@@ -137,7 +140,7 @@ def test_guard_cannot_be_passed_with_token_ids(small):
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
 def test_running_answer_ends_before_the_server_does(native_library, number):
     with ServedProcess("phi4-nano") as server, client_of(server) as client:
         stream = client.chat.completions.create(
@@ -168,3 +171,9 @@ def test_second_signal_hangs_up(native_library):
         assert server.process.wait(60) == 130
         assert server.stop() == 130
         assert [line for line in server.lines if "Traceback" in line] == []
+
+
+def test_answers_are_sent_at_once():
+    with listening_socket(ServerOptions(port=0)) as listener:
+        # What asyncio looks at before it sets TCP_NODELAY (`_set_nodelay` in asyncio/base_events.py).
+        assert (listener.type, listener.proto) == (socket.SOCK_STREAM, socket.IPPROTO_TCP)

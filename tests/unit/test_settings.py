@@ -24,6 +24,8 @@ from phi4local.settings import DEFAULT_SAMPLING, LoadSettings, SamplingSettings
         (SamplingSettings, {"seed": 2**32}, "seed"),
         (SamplingSettings, {"repeat_penalty": 0}, "repeat_penalty"),
         (SamplingSettings, {"stop": ("",)}, "stop"),
+        (SamplingSettings, {"regex": ""}, "regex"),
+        (SamplingSettings, {"grammar": 'root ::= "\ud800"'}, "grammar"),
         (SamplingSettings, {"stop": "text"}, "stop"),
         (SamplingSettings, {"dry_base": 0.9}, "dry_base"),
         (SamplingSettings, {"dry_sequence_breakers": ("x",) * 33}, "dry_sequence_breakers"),

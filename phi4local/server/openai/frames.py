@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from phi4local.runtime.vocabulary import KnowsTokens
 
 FINISH_REASONS = {"stop": "stop", "length": "length", "time": "length", "cancelled": "stop"}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 DONE = "data: [DONE]\n\n"
 
 
 def frame(body: dict[str, Any]) -> str:
     """Return one server-sent event."""
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {_ENCODER.encode(body)}\n\n"
 
 
 @dataclass(slots=True)
