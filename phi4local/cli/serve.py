@@ -100,9 +100,10 @@ def _run(
 ) -> None:
     from phi4local.assistant.guard.guard import Guard
     from phi4local.runtime.pool import ModelPool
-    from phi4local.server.run import listening_socket
+    from phi4local.server.run import check_certificate, listening_socket
     from phi4local.server.run import serve as run_server
 
+    check_certificate(chosen)
     pool = ModelPool.with_settings(loading)
     with contextlib.ExitStack() as open_things:
         listener = open_things.enter_context(listening_socket(chosen))  # a busy port is known at once

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -28,6 +30,9 @@ ERROR_BODIES = {"": openai.error_body}
 MIDDLEWARE: tuple[Any, ...] = (KeyRequired,)
 """ASGI middleware, the outermost first; each is called with `app`, `options`, `shapes` and `pool`."""
 
+MOST_THREADS = 64
+"""For what waits: loading, embeddings, templates. Python's own number is 6 on two cores: too few for all."""
+
 
 def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = None) -> FastAPI:
     """Return the application that `run.serve` runs.
@@ -42,6 +47,8 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="phi4local-server")
+        asyncio.get_running_loop().set_default_executor(threads)
         try:
             yield
         finally:

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from phi4local.errors import AddressInUseError
+from phi4local.errors import AddressInUseError, InvalidSettingError
 from phi4local.server.app import make_app
 
 if TYPE_CHECKING:
@@ -69,6 +70,24 @@ def listening_socket(options: ServerOptions) -> socket.socket:
         problem = (error.strerror or str(error)).lower()
         raise AddressInUseError(options.host, options.port, problem) from error
     return listener
+
+
+def check_certificate(options: ServerOptions) -> None:
+    """Refuse a certificate that cannot be used, before anything is loaded.
+
+    Raises:
+        InvalidSettingError: a file that is missing or no PEM, or a key of another one or with a password.
+    """
+    if options.certificate is None:
+        return
+    try:
+        chain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        chain.load_cert_chain(options.certificate, options.certificate_key, password="")
+    except OSError as error:  # ssl.SSLError is one
+        problem = (error.strerror or str(error)).lower()
+        raise InvalidSettingError(
+            "certificate", f"cannot be used: {problem}", hint="give PEM files of a certificate and of its key"
+        ) from error
 
 
 def address_of(options: ServerOptions, listener: socket.socket) -> str:

@@ -2,8 +2,11 @@
 
 import concurrent.futures
 import json
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -11,8 +14,9 @@ import urllib.request
 import openai
 import pytest
 
+from phi4local.errors import InvalidSettingError
 from phi4local.server.options import ServerOptions
-from phi4local.server.run import listening_socket
+from phi4local.server.run import check_certificate, listening_socket
 from tests.served import ServedProcess
 
 ENDLESS = {"logit_bias": {str(token): -100 for token in range(8096, 8192)}, "max_tokens": 1900}
@@ -137,6 +141,40 @@ def test_guard_cannot_be_passed_with_token_ids(small):
     with client_of(small, "first-key") as client, pytest.raises(openai.BadRequestError) as caught:
         client.completions.create(model="phi4-nano", prompt=[100, 200])
     assert caught.value.param == "prompt"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1, made by OpenSSL, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl program")
+    folder = tmp_path_factory.mktemp("tls")
+    names = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    files = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", *kind, *names, "-out", files[0], "-keyout", files[1]]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
+
+
+def test_https_is_served_with_a_certificate(native_library, certificate):
+    file, key = certificate
+    trusting = ssl.create_default_context(cafile=file)
+    with ServedProcess("phi4-nano", "--tls-certificate", file, "--tls-key", key) as server:
+        assert server.address.startswith("https://127.0.0.1:")
+        with urllib.request.urlopen(f"{server.address}/v1/models", context=trusting) as answer:
+            assert json.load(answer)["data"]
+
+
+def test_certificate_that_cannot_be_used_is_refused(certificate, run_cli, tmp_path):
+    file, key = certificate
+    (tmp_path / "none.pem").write_text("no certificate", encoding="utf-8")
+    for wrong in ((tmp_path / "none.pem", key), (file, file), (tmp_path / "missing", key)):
+        options = ServerOptions(certificate=str(wrong[0]), certificate_key=str(wrong[1]))
+        with pytest.raises(InvalidSettingError, match="cannot be used"):
+            check_certificate(options)
+    done = run_cli(["serve", "phi4-nano", "--tls-certificate", file])
+    assert done.stderr.splitlines()[1] == "hint: give both `--tls-certificate` and `--tls-key`"
 
 
 @posix
