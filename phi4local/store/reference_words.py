@@ -129,9 +129,17 @@ def _looks_like_a_host(part: str) -> bool:
 def _kind(host: str) -> str | None:
     """Return what a host speaks; the endpoints of the environment count as what they stand for."""
     for name, kind in (("HF_ENDPOINT", HUGGINGFACE), ("MODELSCOPE_ENDPOINT", MODELSCOPE)):
-        if host == urllib.parse.urlsplit(os.environ.get(name, "")).netloc.lower():
+        if host == _netloc(os.environ.get(name, "")):
             return kind
     return _KINDS.get(host)
+
+
+def _netloc(address: str) -> str:
+    """Return host and port of an address; nothing of what is none: who asks that hub says so."""
+    try:
+        return urllib.parse.urlsplit(address).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def name_and_tag(part: str, text: str) -> tuple[str, str | None, str | None]:

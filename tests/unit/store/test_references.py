@@ -7,6 +7,7 @@ from hypothesis import strategies
 from phi4local import catalog
 from phi4local.errors import InvalidReferenceError
 from phi4local.store.references import Reference, of_member, parse
+from phi4local.store.sources.huggingface import endpoint_of
 
 OLLAMA = "registry.ollama.ai"
 
@@ -152,6 +153,16 @@ def test_an_endpoint_of_the_environment_is_its_hub(monkeypatch):
     assert parse("http://127.0.0.1:5000/u/r").kind == "huggingface"
     assert parse("http://127.0.0.1:5001/u/r").kind == "registry"
     assert parse("http://127.0.0.1:5001/u/r", source="modelscope").kind == "modelscope"
+
+
+@pytest.mark.parametrize("endpoint", ["http://[x", "http://[::1", "https://[v1.]/"])
+def test_an_endpoint_that_is_no_address_stands_for_nothing_and_its_hub_says_so(monkeypatch, endpoint):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", endpoint)
+    assert parse("127.0.0.1:5000/u/r").kind == "registry"
+    with pytest.raises(InvalidReferenceError, match="HF_ENDPOINT") as caught:
+        endpoint_of(parse("hf.co/u/r"))
+    assert "HF_ENDPOINT" in caught.value.hint
 
 
 def test_case_is_kept_and_ignored_in_comparisons():
