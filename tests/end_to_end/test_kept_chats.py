@@ -38,6 +38,18 @@ def test_a_named_session_is_kept_through_a_pipe_and_gone_on_with(run_cli, phi4lo
     library.remove("sums")
 
 
+def test_an_instruction_of_the_command_line_replaces_the_sessions(run_cli, phi4local_home: Path) -> None:
+    library = SessionLibrary(phi4local_home / "sessions")
+    with library.create("told", model="phi4-nano", system="Be a fox.") as session:
+        session.add_user("Hi")
+        session.add_answer("Hello!", reason="stop", tokens=2)
+    done = run_cli(["chat", "phi4-nano", "--session", "told", "--system", "Be an owl."], input="")
+    assert done.returncode == 0
+    assert "`--system` takes the place of the session's instruction" in done.stderr
+    assert [message.content for message in library.read("told").messages] == ["Be an owl.", "Hi", "Hello!"]
+    library.remove("told")
+
+
 def test_nothing_is_kept_of_a_pipe_without_a_name(run_cli, tmp_path: Path, phi4local_home: Path) -> None:
     before = set((phi4local_home / "sessions").glob("*"))
     assert run_cli(["chat", "phi4-nano"], input="What is 3 plus 4?\n").returncode == 0

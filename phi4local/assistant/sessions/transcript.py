@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of the files; a later one may have events that are not known here."""
+SETTINGS = "settings"
+"""The kind of notes that hold settings."""
 MOST_REMARKS = 20
 FIRST_WORDS_CHARACTERS = 60
 
@@ -49,6 +51,7 @@ class Transcript:
         forked_from: `id` and `turns` of the session that this one is a copy of.
         format: of the file; a newer one is read as far as it is known.
         said: questions and answers that were not taken back; each question is followed by its answer.
+        settings: what was changed while it went on, by name; `None` for what the model wants.
         first_words: of the first question ever, for lists.
         skipped: what could not be read, in words.
 
@@ -64,6 +67,7 @@ class Transcript:
     forked_from: dict[str, Any] | None = None
     format: int | None = None
     said: list[Said] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
     first_words: str = ""
     skipped: list[str] = field(default_factory=list)
     _unsaid_remarks: int = 0
@@ -92,6 +96,8 @@ class Transcript:
             facts = {"at": said.at, "reason": said.reason, "tokens": said.tokens, "thought": said.thought}
             known = {name: value for name, value in facts.items() if value is not None}
             yield {"event": said.message.role, "text": said.message.content, **known}
+        if self.settings:
+            yield {"event": "note", "kind": SETTINGS, "facts": self.settings}
 
     def remark(self, text: str) -> None:
         """Keep in words that something was left out; of very many remarks only their number."""
@@ -164,8 +170,10 @@ def _model(to: Transcript, event: dict[str, Any]) -> None:
     to.model, to.digest = event["name"], _known(event, "digest", str)
 
 
-def _note(_to: Transcript, _event: dict[str, Any]) -> None:
-    """Change no message."""
+def _note(to: Transcript, event: dict[str, Any]) -> None:
+    """Change no message, but remember settings."""
+    if event["kind"] == SETTINGS:
+        to.settings |= _known(event, "facts", dict) or {}
 
 
 _MISSING = object()

@@ -23,6 +23,14 @@ def title_of(model: LanguageModel) -> str:
     return visible(model.name if known else f"{model.name} {kind}")
 
 
+def digest_of(model: LanguageModel) -> str | None:
+    """Return a name for the content of a model's file; nothing of a server's."""
+    from phi4local.runtime.model import Model
+    from phi4local.store.results import model_digest
+
+    return (model_digest(model.file.header.path) or None) if isinstance(model, Model) else None
+
+
 def place_of(model: LanguageModel) -> str:
     """Return where the layers are. Examples: "CPU", "41 of 41 layers on the GPU"."""
     from phi4local.runtime.model import Model

@@ -93,24 +93,32 @@ def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept,
         raise
     try:
         chat.renew_guard()
-        _keep(chat, kept)
+        _keep(chat, kept, how.system)
         if sys.stdin.isatty():
             from phi4local.cli.chat import terminal
 
             terminal.converse(chat, home.home() / "history" if kept.history else None)
         else:
-            from phi4local.cli.chat import piped
+            from phi4local.cli.chat import keeping, piped
 
             if chat.saves and chat.session is None:
-                chat.begin_session(chat.wanted_session)
+                keeping.begin(chat, chat.wanted_session)
             piped.converse(chat)
     finally:
         chat.close()
 
 
-def _keep(chat: Chat, kept: Kept) -> None:
-    """Go on with the session that the person names; a pipe is kept only when it is named."""
-    from phi4local.cli.chat.commands.sessions import go_on
+def _keep(chat: Chat, kept: Kept, system: str | None) -> None:
+    """Go on with the session that the person names; `--system` wins over its instruction."""
+    _take_up(chat, kept)
+    if system is not None and chat.conversation.system != system:
+        chat.conversation.system = system
+        render.notice("note: `--system` takes the place of the session's instruction")
+
+
+def _take_up(chat: Chat, kept: Kept) -> None:
+    """Open the session that the person names; a pipe is kept only when it is named."""
+    from phi4local.cli.chat.keeping import go_on
     from phi4local.errors import UnknownSessionError
 
     latest = chat.library.latest() if kept.go_on else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from phi4local.cli.chat.documents import Documents
 from phi4local.cli.chat.places import place_of, title_of
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from phi4local.assistant.sessions.library import SessionLibrary
     from phi4local.assistant.sessions.session import Session
     from phi4local.assistant.sessions.transcript import Transcript
+    from phi4local.assistant.sessions.while_possible import WhilePossible
     from phi4local.engine import Finished
     from phi4local.runtime.language_model import LanguageModel
 
@@ -83,6 +84,8 @@ class Chat:
         model_name: what the person called the model.
         guard_file: the policy that checks questions and answers, or `None`.
         session: where this conversation is written down, or `None`.
+        record: what writes into it, and gives up when the disk is full.
+        changed: settings that were changed in this run, by name; `None` for what the model wants.
         wanted_session: what a session that begins is called; `None` lets it be called after its time.
         saves: begin one with the first question.
         adapters: `FILE[:SCALE]` texts of those that are applied.
@@ -95,6 +98,8 @@ class Chat:
     open_model: Callable[[str | None, list[str]], LanguageModel]
     model_name: str | None = None
     session: Session | None = None
+    record: WhilePossible | None = None
+    changed: dict[str, Any] = field(default_factory=dict)
     guard_file: str | None = None
     wanted_session: str | None = None
     saves: bool = False
@@ -126,18 +131,6 @@ class Chat:
             self.conversation.guard.close()
         if self.guard_file is not None:
             self.conversation.guard = Guard.from_file(self.guard_file, judge_model=self.model)
-
-    def begin_session(self, name: str | None = None) -> Session:
-        """Keep the conversation from now on, with the turns it has already."""
-        conversation = self.conversation
-        session = self.library.create(name=name, model=title_of(self.model), system=conversation.system)
-        for message in conversation.messages:
-            if message.role == "user":
-                session.add_user(message.content)
-            elif message.role == "assistant":
-                session.add_answer(message.content, reason="stop", tokens=0)
-        conversation.record = self.session = session
-        return session
 
     def transcript(self) -> Transcript:
         """Return the conversation with all that is known about it, for `/export`."""

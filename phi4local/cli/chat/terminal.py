@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from phi4local.assistant.context import policy_of
 from phi4local.cli import render
-from phi4local.cli.chat import commands, reply
+from phi4local.cli.chat import commands, keeping, reply
 from phi4local.cli.chat.commands import COMMANDS, Ask, Leave
 from phi4local.cli.chat.commands.files import mentioned
 from phi4local.cli.chat.editor import Editor, PlainEditor
@@ -125,7 +125,7 @@ def _command(chat: Chat, text: str) -> Action:
 def _answer(chat: Chat, editor: Editor | PlainEditor, question: Ask) -> None:
     with reply.interruptible(chat.conversation, editor.interrupted):
         if chat.saves and chat.session is None:
-            chat.begin_session(chat.wanted_session)
+            keeping.begin_if_possible(chat)
         events = chat.conversation.ask(
             question.text, sampling=question.sampling, replacing=question.replacing
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phi4local.assistant.context import policy_of
 from phi4local.cli import render
-from phi4local.cli.chat.places import headline, title_of
+from phi4local.cli.chat.places import digest_of, headline, title_of
 from phi4local.cli.chat.status import bar
 from phi4local.errors import InvalidSettingError, Phi4LocalError
 
@@ -54,7 +54,7 @@ def _open(chat: Chat, name: str | None, adapters: list[str]) -> None:
     opened: LanguageModel = chat.open_model(name, adapters)
     chat.conversation.take_over(opened)
     if chat.session is not None:
-        chat.session.set_model(title_of(opened))
+        chat.session.set_model(title_of(opened), digest_of(opened))
     chat.model_name, chat.adapters = name, adapters
     chat.renew_guard()
 

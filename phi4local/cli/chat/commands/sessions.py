@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
+from phi4local.cli.chat import keeping
 from phi4local.cli.chat.places import title_of
 from phi4local.cli.text import shortened
 from phi4local.errors import InvalidSettingError, NoTurnError
 
 if TYPE_CHECKING:
     from phi4local.assistant.sessions.feedback import Rating
-    from phi4local.assistant.sessions.session import Session
     from phi4local.cli.chat.state import Chat
 
 MOST_LISTED = 20
@@ -22,7 +22,7 @@ def save(chat: Chat, argument: str) -> None:
     if not argument:
         raise InvalidSettingError("save", "names no session", hint="for example `/save trip to Rome`")
     if chat.session is None:
-        chat.begin_session(argument)
+        keeping.begin(chat, argument)
     else:
         chat.session.rename(argument)
     render.notice(
@@ -34,28 +34,7 @@ def load(chat: Chat, argument: str) -> None:
     """Go on with another session."""
     if not argument:
         raise InvalidSettingError("load", "names no session", hint="`/sessions` lists them")
-    go_on(chat, chat.library.open(argument))
-
-
-def go_on(chat: Chat, session: Session) -> None:
-    """Take the turns of a kept session, and write it on."""
-    if chat.session is not None:
-        chat.session.close()
-    chat.session = session
-    if session.transcript.model != title_of(chat.model):
-        session.set_model(title_of(chat.model))
-    chat.conversation.load(session.messages, session)
-    chat.recount()
-    for line in session.skipped:
-        render.notice(f"note: {line}")
-    if session.unanswered:
-        render.notice(f"note: the last question got no answer: {shortened(session.unanswered)}")
-    turns = chat.conversation.turns
-    render.notice(f"{session.name}: {render.times(turns, 'turn')}")
-    question, answer = chat.conversation.last_question, chat.conversation.last_answer
-    if question and answer:
-        render.dim_notice(f">>> {shortened(question)}")
-        render.dim_notice(shortened(answer, 200))
+    keeping.go_on(chat, chat.library.open(argument))
 
 
 def sessions(chat: Chat, argument: str) -> None:
@@ -80,7 +59,7 @@ def fork(chat: Chat, argument: str) -> None:
     """Go on in a copy of this session; the original stays as it is."""
     if chat.session is None:
         raise NoTurnError("this conversation is not kept", hint="`/save NAME` keeps it")
-    go_on(chat, chat.session.fork(argument or None))
+    keeping.go_on(chat, chat.session.fork(argument or None))
 
 
 def good(chat: Chat, argument: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phi4local.cli import options, render, structure
+from phi4local.cli.chat import keeping
 from phi4local.cli.chat.state import think_mode
 from phi4local.errors import InvalidSettingError
 from phi4local.settings import SamplingSettings
@@ -32,6 +33,7 @@ def change(chat: Chat, argument: str) -> None:
         _show_settings(chat)
     elif name == "max_tokens":
         chat.conversation.max_tokens = None if value == "off" else _whole(value)
+        keeping.note_setting(chat, name, chat.conversation.max_tokens)
     elif not value:
         raise InvalidSettingError(name, "has no value", hint=f"for example `/set {name} 0.7`, or `off`")
     else:
@@ -42,6 +44,7 @@ def change(chat: Chat, argument: str) -> None:
         else:
             given = options.sampling_settings(None, None, None, None, None, [f"{name}={value}"])
             chat.conversation.sampling = given.filled_from(now)
+        keeping.note_setting(chat, name, getattr(chat.conversation.sampling, name))
     if name:
         render.notice(
             f"{name} is {value if value != 'off' else 'as the model wants it'} from the next answer on"
@@ -70,10 +73,12 @@ def json_schema(chat: Chat, argument: str) -> None:
     now = chat.conversation.sampling or SamplingSettings()
     if argument == "off":
         chat.conversation.sampling = replace(now, json_schema=None)
+        keeping.note_setting(chat, "json_schema", None)
         render.notice("answers are text")
         return
     given = structure.structure_settings(argument or ANY_OBJECT, None, None)
     chat.conversation.sampling = replace(now, json_schema=given.json_schema, regex=None, grammar=None)
+    keeping.note_setting(chat, "json_schema", given.json_schema)
     render.notice("answers are JSON of this schema; /json off ends that" if argument else "answers are JSON")
 
 
