@@ -56,7 +56,22 @@ def create(
         GGUFError, CheckpointError, ConversionError, AdapterError: a file that cannot be used.
         UnsafeNameError, FileWriteError: no name for a model; the store cannot take it.
     """
-    reference, described = ModelName.parse(name), modelfile.parse(text)
+    return make(name, modelfile.parse(text), folder, quantization=quantization, progress=progress)
+
+
+def make(
+    name: str,
+    described: Modelfile,
+    folder: Path,
+    *,
+    quantization: str | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> InstalledModel:
+    """Make the model that a Modelfile describes, after it was read; see `create`.
+
+    Example: `make("pip", Modelfile(base="phi4-nano", system="You are Pip, a fox."), Path())`.
+    """
+    reference = ModelName.parse(name)
     adapters = [_path(folder, adapter) for adapter in described.adapters]
     peft = [path for path in adapters if path.is_dir()]
     base = _base(described.base, folder, peft, quantization, progress)

@@ -14,7 +14,7 @@ from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.thinking import CLOSING
 from phi4local.engine import Finished
 from phi4local.errors import RequestTimeoutError
-from phi4local.prompts import TokenSegment
+from phi4local.prompts import TextSegment, TokenSegment
 from phi4local.runtime.language_model import started
 from phi4local.server.screen import Screen
 
@@ -154,6 +154,9 @@ class Deadline:
 
 def _start(model: Model, task: Task, sampling: SamplingSettings) -> Generation:
     most = task.max_tokens
+    if isinstance(task.prompt, str) and task.control_tokens:
+        whole = TextSegment(task.prompt, special=True)
+        return model.submit_segments((whole,), sampling=sampling, max_tokens=most)
     if isinstance(task.prompt, str):
         return model.generate(task.prompt, sampling=sampling, max_tokens=most)
     if (messages := task.messages()) is not None:

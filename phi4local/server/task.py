@@ -23,6 +23,8 @@ class Task:
         answers: how many; with a seed they have the seeds SEED, SEED + 1, …
         tools: what the model may call, as `phi4local.assistant.tools` describes them.
         tool_choice: whether it must; see there.
+        control_tokens: whether texts such as `<|im_end|>` in a text that is continued are control tokens: the
+            client has written a whole prompt, template and all.
         keep_alive_seconds: how long the model stays loaded afterwards; `None` for the server's own time.
     """
 
@@ -33,6 +35,7 @@ class Task:
     answers: int = 1
     tools: tuple[Any, ...] = ()
     tool_choice: Any = None
+    control_tokens: bool = False
     keep_alive_seconds: float | None = None
 
     def messages(self) -> tuple[Message, ...] | None:
