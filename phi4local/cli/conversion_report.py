@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Show]:
-    """Yield a function that shows (bytes done, bytes in all, tensor) on stderr, if that is a terminal."""
+def progress_bar(doing: str = "Converting") -> Iterator[Show]:
+    """Yield a function that shows (done, in all, tensor) on stderr, if that is a terminal; bytes, usually."""
     if not sys.stderr.isatty():
         yield lambda _done, _total, _tensor: None
         return
@@ -39,16 +39,15 @@ def progress_bar() -> Iterator[Show]:
     columns = (
         TextColumn("{task.description:<24}", markup=False),
         BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        *((DownloadColumn(), TransferSpeedColumn()) if doing == "Converting" else ()),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bars:
-        task = bars.add_task("Converting")
+        task = bars.add_task(doing)
 
         def show(done: int, total: int, tensor: str) -> None:
             bars.update(
-                task, completed=done, total=total, description=tensor.removesuffix(".weight") or "Converting"
+                task, completed=done, total=total, description=tensor.removesuffix(".weight") or doing
             )
 
         yield show

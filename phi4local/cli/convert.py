@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phi4local.cli import conversion_report, options, render
+from phi4local.cli import conversion_report, convert_size, options, render
 
 if TYPE_CHECKING:
     from phi4local.convert import TargetOptions
@@ -24,11 +24,27 @@ def convert(
         Path, typer.Argument(help="Folder with config.json and *.safetensors, or a GGUF file")
     ],
     quantization: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--quantization", "-q", help="Q4_K_M, Q8_0, BF16, …; several with commas are made in one read"
+            "--quantization",
+            "-q",
+            help="Q4_K_M, Q8_0, BF16, …; several with commas are made in one read",
+            show_default="Q4_K_M",
         ),
-    ] = "Q4_K_M",
+    ] = None,
+    target_size: Annotated[
+        str | None,
+        typer.Option("--target-size", metavar="SIZE", help="The best types for a file of at most 8.5GB, …"),
+    ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="The best types for a file that this machine has room for")
+    ] = False,
+    context: Annotated[
+        int | None, typer.Option("--context", "-c", help="Tokens that shall fit beside it, with `--fit`")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Types that `--target-size` or `--fit` chose before")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -97,17 +113,19 @@ def convert(
 
     One pass, no intermediate file. Example: phi4local convert ./phi-4 -q Q4_K_M -o phi-4-Q4_K_M.gguf
     """
-    from phi4local.convert import AdapterUse, convert_to_several, plan_conversions, quantization_named
+    from phi4local.convert import AdapterUse, convert_to_several, plan_conversions
 
-    names = list(dict.fromkeys(quantization_named(name.strip()) for name in quantization.split(",")))
-    chosen = (output_tensor_type, token_embedding_type)
-    target = _target_options(chosen, tensor_type or [], imatrix, split_max_size, pure=pure, ternary=force)
+    types = (output_tensor_type, token_embedding_type)
+    target = _target_options(types, tensor_type or [], imatrix, split_max_size, pure=pure, ternary=force)
+    wish = convert_size.SizeWish(quantization, target_size, fit, context, recipe)
+    chosen = convert_size.choose(checkpoint, wish, target, threads=threads)
+    names, target = list(chosen.names), chosen.options
     adapters = [AdapterUse.parse(text) for text in merge or ()]
     if dry_run:
         plans = plan_conversions(checkpoint, names, options=target, adapters=adapters, repair=not no_repair)
         conversion_report.plans(plans, threads=threads, kernels=kernels, json=json)
         return
-    outputs = _outputs(checkpoint, names, output)
+    outputs = _outputs(checkpoint, names, output, label=chosen.label)
     with conversion_report.progress_bar() as show:
         summaries = convert_to_several(
             checkpoint,
@@ -121,6 +139,7 @@ def convert(
             adapters=adapters,
             repair=not no_repair,
         )
+    convert_size.keep_recipe(chosen, summaries[0].output)
     conversion_report.summaries(summaries, json=json)
     if adapters and not json:
         render.notice(f"merged {', '.join(map(str, adapters))}")
@@ -151,8 +170,10 @@ def _target_options(
     )
 
 
-def _outputs(checkpoint: Path, names: list[str], output: Path | None) -> dict[str, Path]:
-    """Return the file of each quantization.
+def _outputs(
+    checkpoint: Path, names: list[str], output: Path | None, *, label: str | None = None
+) -> dict[str, Path]:
+    """Return the file of each quantization; `label` stands in the name for the only one.
 
     Example: `./phi-4`, Q4_K_M and Q8_0 → `phi-4-Q4_K_M.gguf` and `phi-4-Q8_0.gguf`, here or in the folder.
     """
@@ -169,4 +190,4 @@ def _outputs(checkpoint: Path, names: list[str], output: Path | None) -> dict[st
     stem = checkpoint.resolve().name
     if os.path.isfile(checkpoint):  # noqa: PTH113 - the same
         stem = _PRECISION_AT_THE_END.sub("", _PART_AT_THE_END.sub("", stem.removesuffix(".gguf")))
-    return {name: (output or Path()) / f"{stem}-{name}.gguf" for name in names}
+    return {name: (output or Path()) / f"{stem}-{label or name}.gguf" for name in names}

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+
+_TRIED = 64
+"""Better options for which a pair is searched: those that save most."""
+_LEAST_SAVING = 1e-6
+"""Share of a saving that a pair has to leave, so that rounding cannot exchange for ever."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,17 +104,47 @@ def _hull(choices: Sequence[Option]) -> Iterator[tuple[Option, Option]]:
 def _fill(
     chosen: dict[str, Option], options: Mapping[str, Sequence[Option]], budget_bytes: int
 ) -> dict[str, Option]:
-    """Exchange one option after the other for a better one that fits, the largest saving first."""
+    """Exchange one option after the other for a better one that fits, the largest saving first.
+
+    When none fits any more, a pair may: a better option here, paid for by a smaller one elsewhere.
+    """
     left = budget_bytes - size_of(chosen)
     while True:
-        moves = [
-            (chosen[name].cost - option.cost, name, option)
-            for name, choices in options.items()
-            for option in choices
-            if option.cost < chosen[name].cost and option.size_bytes - chosen[name].size_bytes <= left
-        ]
-        if not moves:
+        moves = list(_moves(chosen, options))
+        better = [move for move in moves if move.saving > 0]
+        fitting = [move for move in better if move.more_bytes <= left]
+        picked = [max(fitting, key=lambda move: move.saving)] if fitting else _pair(better, moves, left)
+        if not picked:
             return chosen
-        _, name, option = max(moves, key=lambda move: move[0])
-        left -= option.size_bytes - chosen[name].size_bytes
-        chosen[name] = option
+        for move in picked:
+            left -= move.more_bytes
+            chosen[move.name] = move.option
+
+
+class _Move(NamedTuple):
+    """Another option for a tensor: what it saves, and how many bytes more it takes."""
+
+    saving: float
+    more_bytes: int
+    name: str
+    option: Option
+
+
+def _moves(chosen: Mapping[str, Option], options: Mapping[str, Sequence[Option]]) -> Iterator[_Move]:
+    for name, choices in options.items():
+        now = chosen[name]
+        for option in choices:
+            if option != now:
+                yield _Move(now.cost - option.cost, option.size_bytes - now.size_bytes, name, option)
+
+
+def _pair(better: list[_Move], moves: list[_Move], left: int) -> list[_Move]:
+    """Return a better option and the smaller one of another tensor that makes room for it, if that pays."""
+    paying = sorted((move for move in moves if move.more_bytes < 0), key=lambda move: -move.saving)
+    for move in sorted(better, key=lambda move: -move.saving)[:_TRIED]:
+        for other in paying:
+            if other.saving + move.saving <= _LEAST_SAVING * move.saving:
+                break
+            if other.name != move.name and move.more_bytes + other.more_bytes <= left:
+                return [move, other]
+    return []

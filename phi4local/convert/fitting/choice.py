@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +25,23 @@ if TYPE_CHECKING:
 
 TYPES = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0")
 """What is chosen from without an importance matrix."""
-TYPES_WITH_IMPORTANCE = ("IQ2_S", "IQ3_XXS", "IQ3_S")
+TYPES_WITH_IMPORTANCE = ("IQ3_XXS", "IQ3_S")
 """What is added where the matrix knows a tensor."""
 SENSITIVITY = {
     "token_embd": 1.0,
     "output": 0.7,
-    "attn_qkv": 0.8,
-    "ffn_up": 0.45,
-    "ffn_down": 0.3,
-    "attn_output": 0.2,
+    "attn_qkv": 0.65,
+    "ffn_up": 0.35,
+    "ffn_down": 0.32,
+    "attn_output": 0.13,
 }
 """KL divergence in nats a token for each unit of error, by kind of tensor, summed over the layers.
 
-Measured on phi4-nano with one kind quantized at a time: proportional to the error from Q6_K to Q3_K within a
-third (benchmarks/LOG.md). An embedding that is the output too counts for both.
+Measured by quantizing one kind at a time in phi4-nano (8 layers) and a SmolLM2 of 135 million weights in
+Phi-4's layout (30 layers), which differ by a factor of 1.1 to 2.4; these are means (benchmarks/LOG.md).
 """
+TIED_SENSITIVITY = 5.0
+"""Of an embedding that is the output too."""
 _UNQUANTIZED = ("F32", "F16", "BF16")
 
 
@@ -54,7 +57,7 @@ class SizeChoice:
         divergence: estimated KL divergence from the checkpoint, nats a token, on no text in particular.
         mix_divergence: that of `quantization`, by the same estimate.
         mix_bytes: its size.
-        types: kind of tensor → type → how many; "attn_qkv" → {"Q5_K": 3, "Q6_K": 5}.
+        by_tensor: type of each matrix.
     """
 
     quantization: str
@@ -64,7 +67,15 @@ class SizeChoice:
     divergence: float
     mix_divergence: float
     mix_bytes: int
-    types: dict[str, dict[str, int]]
+    by_tensor: dict[str, str]
+
+    @property
+    def types(self) -> dict[str, dict[str, int]]:
+        """Return for each kind of tensor how many have which type: "attn_qkv" → {"Q5_K": 3, "Q6_K": 5}."""
+        counted: dict[str, Counter[str]] = {}
+        for name, kind in self.by_tensor.items():
+            counted.setdefault(kind_of(name), Counter())[kind] += 1
+        return {name: dict(counts) for name, counts in counted.items()}
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the facts for JSON."""
@@ -131,7 +142,9 @@ def _choice(
     except ValueError:
         least = beside + sum(min(each).size_bytes for each in choices.values())
         raise InvalidSettingError(
-            "target-size", f"is {target_bytes:,} bytes", hint=f"the smallest file has {least:,}"
+            "target-size",
+            f"is {target_bytes:,} bytes, too few for this model",
+            hint=f"the smallest has {least:,}",
         ) from None
     sizes = {name: plan.size_bytes for name, plan in mixes.items() if name in known}
     fitting = [name for name in sizes if sizes[name] <= target_bytes]
@@ -145,29 +158,29 @@ def _choice(
         divergence=cost_of(chosen),
         mix_divergence=cost_of(known[nearest]),
         mix_bytes=sizes[nearest],
-        types=_counted(chosen),
+        by_tensor={name: option.type for name, option in chosen.items()},
     )
 
 
 def _fixed(checkpoint: Path, options: TargetOptions) -> dict[str, str]:
-    """Return the types that a person chose, by the tensor's name."""
+    """Return the types that a person chose, by the tensor's name: what differs from two plain mixes."""
     if options.choices == TypeChoices():
         return {}
-    asked = plan_conversion(checkpoint, "Q8_0", options=options)
-    usual = plan_conversion(checkpoint, "Q8_0", options=replace(options, choices=TypeChoices()))
-    return {
-        one.name: one.type
-        for one, other in zip(asked.tensors, usual.tensors, strict=True)
-        if one.type != other.type
-    }
+    found: dict[str, str] = {}
+    for mix in ("Q8_0", "Q4_0"):
+        asked = plan_conversion(checkpoint, mix, options=options)
+        usual = plan_conversion(checkpoint, mix, options=replace(options, choices=TypeChoices()))
+        pairs = zip(asked.tensors, usual.tensors, strict=True)
+        found |= {one.name: one.type for one, other in pairs if one.type != other.type}
+    return found
 
 
 def _mixes(checkpoint: Path, options: TargetOptions) -> dict[str, ConversionPlan]:
-    """Return the plans of the standard mixes that can be made with what is here."""
+    """Return the plans of the standard mixes that can be made, with the types that a person chose."""
     names = [name for name in QUANTIZATIONS if name not in _UNQUANTIZED and not name.startswith("IQ1")]
     if options.imatrix is None:
         names = [name for name in names if name.startswith(("Q", "IQ4")) and name != "Q2_K_S"]
-    plans = plan_conversions(checkpoint, names, options=replace(options, choices=TypeChoices()))
+    plans = plan_conversions(checkpoint, names, options=options)
     return dict(zip(names, plans, strict=True))
 
 
@@ -188,8 +201,9 @@ def _options(whole: ConversionPlan, name: str, errors: Mapping[str, float]) -> l
 
 def _sensitivity(name: str, whole: ConversionPlan) -> float:
     kind = kind_of(name)
-    both = kind == "token_embd" and whole.source.tied_embeddings
-    return SENSITIVITY.get(kind, 0.5) + (SENSITIVITY["output"] if both else 0.0)
+    if kind == "token_embd" and whole.source.tied_embeddings:
+        return TIED_SENSITIVITY
+    return SENSITIVITY.get(kind, max(SENSITIVITY.values()))
 
 
 def kind_of(name: str) -> str:
@@ -211,11 +225,3 @@ def _as_options(plan: ConversionPlan, choices: Mapping[str, list[Option]]) -> di
         for name, each in choices.items()
     }
     return None if None in found.values() else {name: option for name, option in found.items() if option}
-
-
-def _counted(chosen: Mapping[str, Option]) -> dict[str, dict[str, int]]:
-    counted: dict[str, dict[str, int]] = {}
-    for name, option in chosen.items():
-        kind = counted.setdefault(kind_of(name), {})
-        kind[option.type] = kind.get(option.type, 0) + 1
-    return counted
