@@ -36,6 +36,24 @@ def serve(
             rich_help_panel=ACCESS,
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Another name under which this server may be asked; repeatable",
+            rich_help_panel=ACCESS,
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-origin",
+            metavar="URL",
+            help="A web page elsewhere that may ask, such as https://chat.example; repeatable",
+            rich_help_panel=ACCESS,
+        ),
+    ] = None,
     certificate: Annotated[
         str | None,
         typer.Option("--tls-certificate", metavar="FILE", help="PEM file for https", rich_help_panel=ACCESS),
@@ -85,6 +103,8 @@ def serve(
         host=host,
         port=port,
         api_keys=api_keys(api_key_file),
+        allowed_hosts=tuple(allow_host or ()),
+        allowed_origins=tuple(allow_origin or ()),
         request_seconds=request_seconds,
         stop_seconds=stop_seconds,
         certificate=certificate,

@@ -15,6 +15,8 @@ from phi4local.server.access import KeyRequired
 from phi4local.server.answering import Answering
 from phi4local.server.bodies import BodiesAreJson
 from phi4local.server.errors import ErrorShapes, install
+from phi4local.server.limits import BodyLimit
+from phi4local.server.origins import KnownCallers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +29,7 @@ ROUTERS = (openai.router, ollama.router, ollama.store_router, ollama.root, healt
 """Every endpoint. A dialect adds its router here, and its error body below."""
 ERROR_BODIES = {"": openai.error_body, "/api": ollama.error_body}
 """The shape of errors by the beginning of the path; the longest one counts."""
-MIDDLEWARE: tuple[Any, ...] = (KeyRequired,)
+MIDDLEWARE: tuple[Any, ...] = (KnownCallers, KeyRequired, BodyLimit)
 """ASGI middleware, the outermost first; each is called with `app`, `options`, `shapes` and `pool`."""
 
 MOST_THREADS = 64

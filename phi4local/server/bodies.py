@@ -13,7 +13,7 @@ _JSON = (b"content-type", b"application/json")
 class BodiesAreJson:
     """ASGI middleware: `curl -d` announces a form, and the examples of every dialect leave it at that.
 
-    A browser's page of another origin could do the same; `access` looks at its origin.
+    A browser's page of another origin could do the same; `origins` refuses it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
