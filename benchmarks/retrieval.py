@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pairs
-from phi4local.assistant.retrieval import Collection
+from phi4local.assistant.retrieval import Collection, WordVectors
 
 QUESTIONS = Path(__file__).parents[1] / "tests" / "golden" / "retrieval_questions.toml"
 COUNTS = (1, 3, 5, 10, 50)
@@ -38,11 +38,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--words-only", action="store_true", help="as without the extra `documents`")
+    parser.add_argument("--questions", type=Path, default=QUESTIONS)
     chosen = parser.parse_args()
-    questions = tomllib.loads(QUESTIONS.read_text(encoding="utf-8"))["question"]
+    questions = tomllib.loads(chosen.questions.read_text(encoding="utf-8"))["question"]
     start = time.perf_counter()
+    vectors = None if chosen.words_only else WordVectors.installed()
     collection = Collection.from_paths(
-        sorted(path for path in chosen.folder.rglob("*.txt") if "releases" not in path.parts)
+        sorted(path for path in chosen.folder.rglob("*.txt") if "releases" not in path.parts),
+        embedder=vectors,
     )
     read_seconds = time.perf_counter() - start
     start = time.perf_counter()
@@ -61,6 +65,7 @@ def main() -> int:
         documents=len(collection.documents),
         passages=len(collection.passages),
         words=words,
+        vectors=vectors and vectors.name,
         read_seconds=round(read_seconds, 2),
         search_seconds=round(search_seconds, 4),
         among_the_first=among,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phi4local.assistant.retrieval.passages import Passage
+from phi4local.assistant.retrieval.passages import PARAGRAPHS, Passage
 from phi4local.assistant.retrieval.search import Collection
 from phi4local.errors import DocumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from phi4local.assistant.retrieval.documents import Document
 
@@ -69,20 +69,25 @@ def attach(
         tokens = count_tokens(text)
         if tokens <= budget_tokens:
             return Attachment(text, tuple(whole), whole=True, tokens=tokens)
-    best = (collection or Collection(documents)).search(question, CANDIDATES)
-    for count in range(len(best), -1, -1):
-        if best and not count:
-            break
-        chosen = _joined(best[:count])
-        text = _message(question, chosen)
-        tokens = count_tokens(text)
-        if tokens <= budget_tokens:
-            return Attachment(text, tuple(chosen), whole=False, tokens=tokens)
+    for searched in _searched(collection, documents):
+        best = searched.search(question, CANDIDATES)
+        for count in range(len(best), -1 if not best else 0, -1):
+            chosen = _joined(best[:count])
+            text = _message(question, chosen)
+            tokens = count_tokens(text)
+            if tokens <= budget_tokens:
+                return Attachment(text, tuple(chosen), whole=False, tokens=tokens)
     raise DocumentError(
         documents[0].name if len(documents) == 1 else f"{len(documents):,} documents",
         f"no passage fits into the {max(budget_tokens, 0):,} tokens that are left",
         hint="start a new conversation, or load the model with a larger `--context`",
     )
+
+
+def _searched(collection: Collection | None, documents: tuple[Document, ...]) -> Iterator[Collection]:
+    """Yield what to search: sections, and where not even one fits, paragraphs."""
+    yield collection or Collection(documents)
+    yield Collection(documents, length=PARAGRAPHS)
 
 
 def _message(question: str, passages: Iterable[Passage]) -> str:

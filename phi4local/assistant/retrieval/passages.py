@@ -1,4 +1,4 @@
-"""Pieces of a document that can stand alone in a prompt: sections and paragraphs of 200 to 300 tokens."""
+"""Pieces of a document that can stand alone in a prompt: sections, or paragraphs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,28 @@ if TYPE_CHECKING:
 
     from phi4local.assistant.retrieval.documents import Document, Kind, Line
 
-TARGET_CHARACTERS = 1_000
-"""About 250 tokens of English."""
-MOST_CHARACTERS = 1_400
-LEAST_CHARACTERS = 300
-"""A section shorter than this goes on into the next one."""
-OVERLAP_CHARACTERS = 200
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How long passages are, in characters; four are about a token of English.
+
+    Attributes:
+        target: a passage ends before the paragraph that makes it longer.
+        most: one paragraph may be as long as this.
+        least: a section shorter than this goes on into the next one.
+        overlap: a last paragraph up to this size begins the next passage of its section too.
+    """
+
+    target: int
+    most: int
+    least: int
+    overlap: int = 200
+
+
+SECTIONS = Size(target=3_000, most=4_000, least=1_000)
+"""About 500 tokens in the middle; found more often than short ones, because more words stand together."""
+PARAGRAPHS = Size(target=1_000, most=1_400, least=300)
+"""At most 350 tokens, for a context that is nearly full."""
 
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 _FENCE = re.compile(r"\s*(```|~~~)")
@@ -83,7 +99,7 @@ class _Block:
         return sum(len(line.text) + 1 for line in self.lines)
 
 
-def passages_of(document: Document) -> list[Passage]:
+def passages_of(document: Document, length: Size = SECTIONS) -> list[Passage]:
     """Split a document at its headings and paragraphs.
 
     No passage goes over the end of a file or a PDF's page. Where a section is split, the last paragraph of a
@@ -91,15 +107,15 @@ def passages_of(document: Document) -> list[Passage]:
     """
     found: list[Passage] = []
     current: list[_Block] = []
-    for block in _small(_blocks(document.lines, document.kind)):
+    for block in _small(_blocks(document.lines, document.kind), length):
         size = sum(part.size for part in current)
         new_page = current and block.lines[0].page != current[-1].lines[-1].page
-        section = block.starts_section and size >= LEAST_CHARACTERS
-        if current and (new_page or section or size + block.size > TARGET_CHARACTERS):
+        section = block.starts_section and size >= length.least
+        if current and (new_page or section or size + block.size > length.target):
             found.append(_passage(document, current))
             last = current[-1]
             goes_on = not (new_page or block.starts_section or last.starts_section)
-            current = [last] if goes_on and len(current) > 1 and last.size <= OVERLAP_CHARACTERS else []
+            current = [last] if goes_on and len(current) > 1 and last.size <= length.overlap else []
         current.append(block)
     if current:
         found.append(_passage(document, current))
@@ -113,16 +129,16 @@ def _passage(document: Document, blocks: list[_Block]) -> Passage:
     return Passage(document.path, document.name, tuple(lines), blocks[0].headings)
 
 
-def _small(blocks: Iterator[_Block]) -> Iterator[_Block]:
+def _small(blocks: Iterator[_Block], length: Size) -> Iterator[_Block]:
     """Split what is longer than a passage may be."""
     for block in blocks:
-        if block.size <= MOST_CHARACTERS:
+        if block.size <= length.most:
             yield block
             continue
         lines: list[Line] = []
         size, first = 0, block.starts_section
         for line in block.lines:
-            if lines and size + len(line.text) > TARGET_CHARACTERS:
+            if lines and size + len(line.text) > length.target:
                 yield _Block(tuple(lines), block.headings, first)
                 lines, size, first = [], 0, False
             lines.append(line)

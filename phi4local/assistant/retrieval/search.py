@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy
 
 from phi4local.assistant.retrieval.folders import read_documents
-from phi4local.assistant.retrieval.passages import Passage, passages_of
+from phi4local.assistant.retrieval.passages import SECTIONS, Passage, Size, passages_of
 from phi4local.assistant.retrieval.words import search_words
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Collection:
         documents: what was read.
         embedder: an embedding model; its ranking is joined with BM25's. Chat models are of no use here.
         notes: lines that a person should see: what was skipped, and why.
+        length: how long its passages are.
 
     Example::
 
@@ -52,11 +53,18 @@ class Collection:
     """
 
     def __init__(
-        self, documents: Iterable[Document], *, embedder: Embedder | None = None, notes: Iterable[str] = ()
+        self,
+        documents: Iterable[Document],
+        *,
+        embedder: Embedder | None = None,
+        notes: Iterable[str] = (),
+        length: Size = SECTIONS,
     ) -> None:
         self.documents = tuple(documents)
         self.notes = tuple(notes)
-        self.passages = tuple(passage for document in self.documents for passage in passages_of(document))
+        self.passages = tuple(
+            passage for document in self.documents for passage in passages_of(document, length)
+        )
         self._embedder = embedder
         self._vectors = None if embedder is None else _unit(embedder.embed([_text(p) for p in self.passages]))
         self._words = [search_words(_text(passage)) for passage in self.passages]

@@ -139,13 +139,18 @@ def _take_up(chat: Chat, kept: Kept) -> None:
 def _collection(paths: list[str]) -> Collection | None:
     if not paths:
         return None
-    from phi4local.assistant.retrieval import Collection
+    from phi4local.assistant.retrieval import Collection, KeptVectors, WordVectors
 
-    found = Collection.from_paths(paths)
+    vectors = WordVectors.installed()
+    found = Collection.from_paths(paths, embedder=vectors and KeptVectors(vectors, vectors.name))
     for line in found.notes:
         render.notice(f"note: {line}")
     files = render.times(len(found.documents), "document")
     render.notice(f"{files}, {render.times(len(found.passages), 'passage')}; answers cite file and lines")
+    if vectors is None:
+        render.notice(
+            'passages are found by their words; `pip install "phi4local[documents]"` finds more of them'
+        )
     return found
 
 

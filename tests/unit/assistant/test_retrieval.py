@@ -14,7 +14,7 @@ from phi4local.assistant.retrieval import (
     read_document,
     read_documents,
 )
-from phi4local.assistant.retrieval.passages import passages_of
+from phi4local.assistant.retrieval.passages import PARAGRAPHS, SECTIONS, passages_of
 from phi4local.assistant.retrieval.pdf import pdf_pages
 from phi4local.assistant.retrieval.words import search_words, stem
 from phi4local.errors import DocumentError
@@ -213,14 +213,15 @@ def folder_with(tmp_path, **texts):
     return [read_document(tmp_path / f"{name}.md", name=f"{name}.md") for name in texts]
 
 
-def test_passages_hold_every_line_once_or_in_the_overlap(tmp_path):
+@pytest.mark.parametrize("length", [SECTIONS, PARAGRAPHS])
+def test_passages_hold_every_line_once_or_in_the_overlap(tmp_path, length):
     text = "# A\n\n" + "\n\n".join(f"Paragraph {n} " + "word " * (n % 40) for n in range(200))
     (document,) = folder_with(tmp_path, long=text)
-    passages = passages_of(document)
+    passages = passages_of(document, length)
     held = {line.number for passage in passages for line in passage.lines}
     assert held >= {line.number for line in document.lines if line.text}
     for passage in passages:
-        assert len(passage.text) <= 1_400
+        assert len(passage.text) <= length.most
         assert passage.lines == document.lines[passage.first_line - 1 : passage.last_line]
 
 
