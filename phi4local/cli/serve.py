@@ -78,6 +78,15 @@ def serve(
         int | None,
         typer.Option("--queue", help="Requests that may wait; more are told to", rich_help_panel=LIMITS),
     ] = None,
+    keep_alive: Annotated[
+        float,
+        typer.Option(
+            "--keep-alive",
+            metavar="SECONDS",
+            help="How long other models stay after their last answer; -1 for ever",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 300,
     request_seconds: Annotated[
         float, typer.Option("--request-seconds", help="Longest time of one answer", rich_help_panel=LIMITS)
     ] = 3600,
@@ -112,11 +121,18 @@ def serve(
     )
     loading = options.load_settings(context, gpu_layers, kv, threads)
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
-    _run(chosen, replace(loading, parallel=parallel, queue_limit=queue), model, guard, yes=yes)
+    loading = replace(loading, parallel=parallel, queue_limit=queue)
+    _run(chosen, loading, model, guard, keep_alive=keep_alive, yes=yes)
 
 
 def _run(
-    chosen: ServerOptions, loading: LoadSettings, model: str | None, guard_file: str | None, *, yes: bool
+    chosen: ServerOptions,
+    loading: LoadSettings,
+    model: str | None,
+    guard_file: str | None,
+    *,
+    keep_alive: float,
+    yes: bool,
 ) -> None:
     from phi4local.assistant.guard.guard import Guard
     from phi4local.runtime.pool import ModelPool
@@ -124,7 +140,7 @@ def _run(
     from phi4local.server.run import serve as run_server
 
     check_certificate(chosen)
-    pool = ModelPool.with_settings(loading)
+    pool = ModelPool.with_settings(loading, keep_alive_seconds=keep_alive)
     with contextlib.ExitStack() as open_things:
         listener = open_things.enter_context(listening_socket(chosen))  # a busy port is known at once
         first = open_things.enter_context(open_here(model, loading, yes=yes))

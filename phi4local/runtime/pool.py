@@ -1,14 +1,15 @@
-"""The models that are loaded, by name: on demand, for several users at once."""
+"""The models that are loaded, by name: on demand, for several users at once, until nobody needs them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from phi4local import catalog
-from phi4local.errors import UnknownModelError
+from phi4local.errors import NotEnoughMemoryError, UnknownModelError
 from phi4local.runtime import resolve
 from phi4local.runtime.open import open_model
 from phi4local.store import installed
@@ -19,24 +20,49 @@ if TYPE_CHECKING:
     from phi4local.runtime.model import Model
     from phi4local.settings import LoadSettings
 
+KEEP_ALIVE_SECONDS = 300.0
+"""How long a model that a client asked for stays loaded, unless somebody says otherwise; Ollama's number."""
+FOR_EVER = -1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """One model in memory. `name` is what clients call it; `users` how many answers it writes just now."""
+    """One model in memory.
+
+    Attributes:
+        name: what clients call it.
+        model: it is open.
+        users: how many answers it writes just now.
+        seconds_left: after which it is unloaded; `None` while it is used, and for one that stays.
+    """
 
     name: str
     model: Model
     users: int
+    seconds_left: float | None = None
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A loaded model, who uses it, and until when it is kept (in seconds of `time.monotonic`)."""
+
+    model: Model
+    keep_seconds: float
+    users: int = 0
+    used: float = field(default_factory=time.monotonic)
+    timer: asyncio.TimerHandle | None = None
 
 
 class ModelPool:
-    """Opens models by the names that clients say, and keeps them.
+    """Opens models by the names that clients say, and keeps them for a while.
 
     Clients may name models of `phi4local list`, and what the person who starts the server named: never files,
-    folders or addresses of their own choice.
+    folders or addresses of their own choice. When there is no memory for one more, the one that nobody used
+    for longest makes room; who is used is never unloaded.
 
     Args:
         open_it: opens a model by name; `phi4local.runtime.open.open_model` with the server's load settings.
+        keep_alive_seconds: how long a model stays after its last answer; below zero for ever.
 
     Example::
 
@@ -45,67 +71,123 @@ class ModelPool:
             print((await model.achat("Hello")).text)
     """
 
-    def __init__(self, open_it: Callable[[str], Model]) -> None:
+    def __init__(
+        self, open_it: Callable[[str], Model], *, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    ) -> None:
         self._open = open_it
-        self._models: dict[str, Model] = {}
-        self._users: dict[str, int] = {}
+        self._keep_alive_seconds = keep_alive_seconds
+        self._kept: dict[str, _Kept] = {}
         self._opening = asyncio.Lock()
+        self._unloading: set[asyncio.Task[bool]] = set()
 
     @classmethod
-    def with_settings(cls, loading: LoadSettings) -> ModelPool:
+    def with_settings(
+        cls, loading: LoadSettings, *, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    ) -> ModelPool:
         """Return a pool whose models are loaded with these settings."""
-        return cls(lambda name: open_model(name, loading))
+        return cls(lambda name: open_model(name, loading), keep_alive_seconds=keep_alive_seconds)
 
     def put(self, name: str, model: Model) -> None:
-        """Take an open model into the pool under the name that clients will say."""
-        self._models[name] = model
+        """Take an open model into the pool, under the name that clients will say; it stays for ever."""
+        self._kept[name] = _Kept(model, FOR_EVER)
 
     @contextlib.asynccontextmanager
-    async def use(
-        self,
-        name: str,
-        *,
-        keep_alive_seconds: float | None = None,  # noqa: ARG002 - the interface
-    ) -> AsyncIterator[Model]:
+    async def use(self, name: str, *, keep_alive_seconds: float | None = None) -> AsyncIterator[Model]:
         """Lend a model, loaded first when it is not; it stays loaded while somebody uses it.
+
+        Args:
+            name: what the client says.
+            keep_alive_seconds: how long it stays afterwards, from now on; below zero for ever, 0 not at all.
 
         Raises:
             UnknownModelError, ModelNotInstalledError: clients may not have it, or it is not here.
-            NotEnoughMemoryError: there is no room for it.
+            NotEnoughMemoryError: there is no room for it, whatever is unloaded.
         """
-        async with self._opening:
-            if name not in self._models:
-                require_served(name)
-                self._models[name] = await asyncio.to_thread(self._open, name)
-        self._users[name] = self._users.get(name, 0) + 1
+        kept = await self._loaded(name)
+        if kept.timer is not None:
+            kept.timer.cancel()
+            kept.timer = None
         try:
-            yield self._models[name]
+            yield kept.model
         finally:
-            self._users[name] -= 1
+            kept.users -= 1
+            kept.used = time.monotonic()
+            if keep_alive_seconds is not None:
+                kept.keep_seconds = keep_alive_seconds
+            self._let_go(name, kept)
 
     def loaded(self) -> tuple[LoadedModel, ...]:
         """Return what is in memory."""
+        now = time.monotonic()
         return tuple(
-            LoadedModel(name=name, model=model, users=self._users.get(name, 0))
-            for name, model in self._models.items()
+            LoadedModel(
+                name=name,
+                model=kept.model,
+                users=kept.users,
+                seconds_left=None
+                if kept.users or kept.keep_seconds < 0
+                else max(0.0, kept.used + kept.keep_seconds - now),
+            )
+            for name, kept in self._kept.items()
         )
 
     def names(self) -> tuple[str, ...]:
         """Return every name that a client may say: what is loaded, then the models of the store."""
-        kept = [str(model.reference) for model in installed.installed() if model.kind == "gguf"]
-        return tuple(dict.fromkeys([*self._models, *kept, resolve.EMBEDDED_MODEL]))
+        here = [str(model.reference) for model in installed.installed() if model.kind == "gguf"]
+        return tuple(dict.fromkeys([*self._kept, *here, resolve.EMBEDDED_MODEL]))
 
     async def stop(self, name: str) -> bool:
-        """Unload a model; `False` when it was not loaded."""
-        model = self._models.pop(name, None)
-        if model is not None:
-            await asyncio.to_thread(model.close)
-        return model is not None
+        """Unload a model, in use or not; `False` when it was not loaded."""
+        kept = self._kept.pop(name, None)
+        if kept is None:
+            return False
+        if kept.timer is not None:
+            kept.timer.cancel()
+        await asyncio.to_thread(kept.model.close)
+        return True
 
     async def close(self) -> None:
         """Unload everything."""
-        for name in list(self._models):
+        for name in list(self._kept):
             await self.stop(name)
+        await asyncio.gather(*self._unloading)
+
+    async def _loaded(self, name: str) -> _Kept:
+        """Return a model with one user more, so that nothing unloads it meanwhile."""
+        kept = self._kept.get(name)
+        if kept is None:
+            async with self._opening:
+                kept = self._kept.get(name) or await self._load(name)
+        kept.users += 1
+        return kept
+
+    async def _load(self, name: str) -> _Kept:
+        await asyncio.to_thread(require_served, name)
+        await asyncio.gather(*self._unloading)  # whose memory is not free yet
+        while True:
+            try:
+                model = await asyncio.to_thread(self._open, name)
+            except NotEnoughMemoryError:
+                idle = [other for other, kept in self._kept.items() if not kept.users]
+                if not idle:
+                    raise
+                await self.stop(min(idle, key=lambda other: self._kept[other].used))
+            else:
+                self._kept[name] = kept = _Kept(model, self._keep_alive_seconds)
+                return kept
+
+    def _let_go(self, name: str, kept: _Kept) -> None:
+        """Start the clock of a model that nobody uses any more."""
+        if kept.users or kept.keep_seconds < 0 or self._kept.get(name) is not kept:
+            return
+        loop = asyncio.get_running_loop()
+        kept.timer = loop.call_later(kept.keep_seconds, self._expire, name, kept)
+
+    def _expire(self, name: str, kept: _Kept) -> None:
+        if not kept.users and self._kept.get(name) is kept:
+            task = asyncio.get_running_loop().create_task(self.stop(name))
+            self._unloading.add(task)
+            task.add_done_callback(self._unloading.discard)
 
 
 def require_served(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from phi4local import gguf
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 NEVER = "9999-12-31T23:59:59.000000Z"
 """When a model that stays loaded is unloaded."""
 _TEMPLATE_KEY = "tokenizer.chat_template"
+_LONGEST_SECONDS = 3e9
+"""A hundred years: a later moment has no date."""
 _SHORT = 64
 """Lists of more values, such as the vocabulary, are told only when asked for."""
 
@@ -50,12 +53,18 @@ def running(loaded: tuple[LoadedModel, ...]) -> list[dict[str, Any]]:
                 "size": facts.size_bytes,
                 "digest": kept.manifest.sha256 if kept else "",
                 "details": _details(one.model.file.header, kept),
-                "expires_at": NEVER,
+                "expires_at": _expires(one),
                 "size_vram": round(facts.size_bytes * on_gpu),
                 "context_length": one.model.context_tokens,
             }
         )
     return found
+
+
+def _expires(one: LoadedModel) -> str:
+    if one.seconds_left is None:
+        return NEVER
+    return moment(time.time() + min(one.seconds_left, _LONGEST_SECONDS))
 
 
 def shown(name: str, *, verbose: bool = False) -> dict[str, Any]:
