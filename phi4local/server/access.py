@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from phi4local.server.errors import ErrorShapes
     from phi4local.server.options import ServerOptions
 
-OPEN_PATHS = ("/health",)
-"""What a load balancer asks, without a key; it tells nothing about anybody's text."""
+OPEN_PATHS = ("/health", "/")
+"""What a load balancer and a browser ask, without a key; it tells nothing about anybody's text."""
+OPEN_FOLDER = "/page/"
+"""The page's files: a browser cannot send a key for them, and the page asks the person for it."""
 _KEY_HEADERS = (b"authorization", b"x-api-key")
 """OpenAI's and Ollama's clients send `Authorization: Bearer KEY`, Anthropic's send `x-api-key: KEY`."""
 
@@ -29,7 +31,7 @@ class KeyRequired:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on, or refuse it."""
-        if scope["type"] != "http" or not self._keys or scope["path"] in OPEN_PATHS or self._fits(scope):
+        if scope["type"] != "http" or not self._keys or _is_open(scope["path"]) or self._fits(scope):
             await self._app(scope, receive, send)
             return
         message = "a key is needed: `Authorization: Bearer KEY`; the one that was sent is none, or is wrong"
@@ -40,3 +42,7 @@ class KeyRequired:
         sent = [value for name, value in scope["headers"] if name in _KEY_HEADERS]
         keys = [value[7:] if value[:7].lower() == b"bearer " else value for value in sent]
         return any(hmac.compare_digest(key, known) for key in keys for known in self._keys)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)

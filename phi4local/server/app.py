@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from phi4local import __version__
-from phi4local.server import health, ollama, openai
+from phi4local.server import health, ollama, openai, page
 from phi4local.server.access import KeyRequired
 from phi4local.server.answering import Answering
 from phi4local.server.bodies import BodiesAreJson
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from phi4local.runtime.pool import ModelPool
     from phi4local.server.options import ServerOptions
 
-ROUTERS = (openai.router, ollama.router, ollama.store_router, ollama.root, health.router)
+ROUTERS = (
+    page.files_router,
+    openai.router,
+    ollama.router,
+    ollama.store_router,
+    health.router,
+    page.router,
+)
 """Every endpoint. A dialect adds its router here, and its error body below."""
 ERROR_BODIES = {"": openai.error_body, "/api": ollama.error_body}
 """The shape of errors by the beginning of the path; the longest one counts."""

@@ -2,7 +2,7 @@
 
 from phi4local.server.ollama.errors import error_body
 from phi4local.server.ollama.router import router
-from phi4local.server.ollama.store_router import root
+from phi4local.server.ollama.store_router import greeting
 from phi4local.server.ollama.store_router import router as store_router
 
-__all__ = ["error_body", "root", "router", "store_router"]
+__all__ = ["error_body", "greeting", "router", "store_router"]

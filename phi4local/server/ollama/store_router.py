@@ -43,7 +43,6 @@ GREETING = "Ollama is running"
 """What clients look for at `/`, to know which interface this is."""
 
 router = APIRouter(prefix="/api", tags=["Ollama"])
-root = APIRouter()
 
 
 class ShowRequest(changes.Named):
@@ -52,9 +51,8 @@ class ShowRequest(changes.Named):
     verbose: bool | None = None
 
 
-@root.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-async def greeting() -> Response:
-    """Tell clients that Ollama's interface is spoken."""
+def greeting() -> Response:
+    """Tell clients at `/` that Ollama's interface is spoken; browsers get the page there."""
     return PlainTextResponse(GREETING)
 
 
