@@ -19,7 +19,7 @@ MOST_BYTES = 150_000
 
 QUESTION = "How do I count the words of a text file in Python, the most frequent ones first?"
 ANSWER = textwrap.dedent("""\
-    `collections.Counter` does the counting. Read the file, split it into words, and ask for the largest counts:
+    `collections.Counter` does the counting. Read the file, split it into words, ask for the largest counts:
 
     ```python
     from collections import Counter
@@ -36,7 +36,7 @@ ANSWER = textwrap.dedent("""\
     Two things to know:
 
     1. **Memory**: the whole file is read at once. For very large files go through it line by line.
-    2. **Languages**: `isalpha` knows the letters of all scripts, but not every language puts spaces between words.
+    2. **Languages**: `isalpha` knows the letters of all scripts, but not every language has spaces.
     """)
 OTHERS = (
     "Plan three days in Lisbon without a car",

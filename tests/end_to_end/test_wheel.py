@@ -97,6 +97,13 @@ def test_it_brings_the_recipes(names):
     assert {name for name in names if name.startswith("phi4local/recipes/")} == recipes
 
 
+def test_it_brings_the_web_page(names):
+    folder = CHECKOUT / "phi4local" / "server" / "page" / "static"
+    page = {f"phi4local/server/page/static/{path.name}" for path in folder.iterdir()}
+    assert len(page) > 10
+    assert page - set(names) == set()
+
+
 def test_it_brings_what_build_py_reads(names):
     assert {f"phi4local/native/build.{ending}" for ending in ("py", "cmake", "toml")} - set(names) == set()
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     _Result = TypeVar("_Result")
 
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 1.5
 """A session is busy for a moment after its answer was stopped; a terminal that has it open keeps it."""
 _LOOK_AGAIN_SECONDS = 0.05
 

@@ -49,10 +49,8 @@ def contents() -> dict[str, bytes]:
 @router.api_route("/", methods=["GET", "HEAD"])
 async def root(request: Request) -> Response:
     """Answer browsers, which ask for text/html, with the page, and everybody else as Ollama does."""
-    if "text/html" in request.headers.get("accept", ""):
-        answer = _file(request, "index.html")
-    else:
-        answer = greeting()
+    is_browser = "text/html" in request.headers.get("accept", "")
+    answer = _file(request, "index.html") if is_browser else greeting()
     answer.headers["Vary"] = "Accept"
     return answer
 

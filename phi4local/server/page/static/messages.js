@@ -62,7 +62,7 @@ export class AnswerView {
     this.body = el("div", { class: "text waiting" });
     this.notes = el("div");
     this.actions = el("div", { class: "actions", hidden: true });
-    this.who = el("p", { class: "who" }, visible(model));
+    this.who = el("h2", { class: "who" }, visible(model));
     this.element = el("article", { class: "message assistant", "aria-label": `Answer ${turn + 1}` }, this.who, this.body, this.notes, this.actions);
   }
 
