@@ -93,12 +93,13 @@ def loading_for(number: int | None, name: str | None, loading: LoadSettings) -> 
     The pool of cells stays as large as one context. The prompt is in it once; when it is full, the newest
     answer waits for room.
     """
-    if number is None or number == 1 or _on_a_server(name):
+    if number is None or number == 1 or on_a_server(name):
         return loading
     return replace(loading, parallel=min(number, MOST_AT_ONCE), cache_tokens=ONE_CONTEXT)
 
 
-def _on_a_server(name: str | None) -> bool:
+def on_a_server(name: str | None) -> bool:
+    """Return whether a model's name is a server's address."""
     from phi4local.runtime.names import is_link
     from phi4local.runtime.remote.address import is_address
 
@@ -152,7 +153,7 @@ def _answers(model: LanguageModel, task: Task, number: int) -> Iterator[tuple[Ge
     with contextlib.ExitStack() as running:
         answers = ((running.enter_context(ask(one)), one.seed) for one in seeded(task.sampling, number))
         # llama-cpp-python's server ends an answer when the next one is asked for.
-        yield from answers if _on_a_server(task.model) else list(answers)
+        yield from answers if on_a_server(task.model) else list(answers)
 
 
 def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Finished:

@@ -58,6 +58,12 @@ class Policy:
     log_file: Path
     log_text: bool = False
 
+    @property
+    def asks_the_answering_model(self) -> bool:
+        """Whether a rule that is used is a judge without a model of its own."""
+        used = (self.rules[name] for name in (*self.input, *self.output))
+        return any(rule.kind == "judge" and "model" not in rule.values for rule in used)
+
 
 def read_policy(path: str | Path) -> Policy:
     """Read and check a policy file.

@@ -99,7 +99,7 @@ def chat(
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     guesses = options.speculation_settings(wanted=speculation, draft_model=draft_model)
     loading = loading.filled_from(guesses)
-    opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes)
+    opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes, guard=guard)
     talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
     kept = start.Kept(go_on=go_on, session=session, save=save, history=history)
     room = start.Room(context_full, docs or [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
@@ -23,10 +23,24 @@ class Opening:
     loading: LoadSettings
     adapters: list[str]
     yes: bool
+    guard: str | None = None
 
     def __call__(self, name: str | None, adapters: list[str]) -> LanguageModel:
         """Return a running model."""
-        return open_with_progress(name, self.loading, adapters, yes=self.yes)
+        return open_with_progress(name, self._loading_for(name), adapters, yes=self.yes)
+
+    def _loading_for(self, name: str | None) -> LoadSettings:
+        """Let a model that judges its own answer do both at once, in the memory of one conversation.
+
+        Raises:
+            GuardPolicyError: the guard's file means nothing; found before a model is loaded.
+        """
+        from phi4local.assistant.guard.policy import read_policy
+        from phi4local.cli.run_output import ONE_CONTEXT, on_a_server
+
+        if self.guard is None or on_a_server(name) or not read_policy(self.guard).asks_the_answering_model:
+            return self.loading
+        return replace(self.loading, parallel=2, cache_tokens=ONE_CONTEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
