@@ -63,7 +63,9 @@ Extract = Annotated[
 ]
 Raw = Annotated[
     bool,
-    typer.Option("--raw", help="No line breaks between words on a terminal", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--raw", help="On a terminal too: no markdown drawn, no line breaks", rich_help_panel=OUTPUT
+    ),
 ]
 Think = Annotated[
     str | None,

@@ -20,6 +20,7 @@ from phi4local.engine import Finished, Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from phi4local.assistant.events import ConversationEvent
     from phi4local.cli.run_task import Task
     from phi4local.engine import Completion, Generation
     from phi4local.runtime.language_model import LanguageModel
@@ -41,7 +42,7 @@ class Form:
     Attributes:
         json: with all their facts, for programs.
         extract: a key of `EXTRACTABLE`: that part only.
-        raw: leave long lines to the terminal.
+        raw: draw no markdown, and leave long lines to the terminal.
         stats: tokens per second, on stderr.
         think: a key of `THINKING`, or `None`: shown to a person at a terminal, hidden from a program.
         number: how many answers were asked for; `None` for one without saying so.
@@ -133,7 +134,7 @@ def write_answers(model: LanguageModel, task: Task, form: Form, file: IO[bytes] 
         else:
             if number > 1:
                 _write(_heading(place, number, seed), file)
-            finished = _write_one(generation, form, file)
+            finished = _write_one(generation, form, file, drawn=not _has_structure(task))
         which = f"answer {place}: " if number > 1 else ""
         _tell(model, finished, form, which)
         texts.add(generation.result().text)
@@ -156,12 +157,33 @@ def _answers(model: LanguageModel, task: Task, number: int) -> Iterator[tuple[Ge
         yield from answers if on_a_server(task.model) else list(answers)
 
 
-def _write_one(generation: Generation, form: Form, file: IO[bytes] | None) -> Finished:
+def show_answer(events: Iterator[ConversationEvent], *, raw: bool, drawn: bool) -> Finished:
+    """Write an answer to standard output as it comes, and return its end.
+
+    Args:
+        events: of the answer.
+        raw: leave everything as it is, long lines too.
+        drawn: draw markdown where standard output is a terminal that can.
+    """
+    from phi4local.cli.chat.reply import draw, is_screen
+
+    if raw or not drawn or not is_screen(sys.stdout):
+        return print_answer(events, wrap=not raw)
+    return draw(events)
+
+
+def _has_structure(task: Task) -> bool:
+    """Return whether an answer follows a grammar: its stars and underscores are no markdown."""
+    sampling = task.sampling
+    return any(one is not None for one in (sampling.json_schema, sampling.regex, sampling.grammar))
+
+
+def _write_one(generation: Generation, form: Form, file: IO[bytes] | None, *, drawn: bool) -> Finished:
     from phi4local.cli.run_thinking import answer_events
 
     events = answer_events(generation, show=form.shows_thoughts)
     if file is None and form.extract is None:
-        return print_answer(events, wrap=not form.raw)
+        return show_answer(events, raw=form.raw, drawn=drawn)
     text = "".join(event.delta for event in events if isinstance(event, Text))
     if form.extract is not None:
         from phi4local.errors import NothingToExtractError

@@ -284,3 +284,31 @@ def test_with_raw_a_terminal_gets_lines_as_they_are():
     (text,) = (case["text"] for case in greedy if case["name"] == "sky")
     assert len(text) > 100
     assert lines[-1].endswith(text)
+
+
+@pytest.mark.parametrize("how", ["drawn", "raw", "structured", "dumb", "pipe"])
+def test_markdown_is_drawn_on_a_terminal_and_nowhere_else(how):
+    """The tiny model writes no markdown: events are made here, the way to the terminal is the command's."""
+    program = f"""
+from phi4local.cli.run_output import show_answer
+from phi4local.engine import Finished, Text, Timings, Usage
+usage = Usage(prompt_tokens=1, reused_tokens=0, generated_tokens=2)
+end = Finished(reason="stop", usage=usage, timings=Timings(prompt_seconds=0.1, generation_seconds=0.1))
+texts = [Text(delta=delta, token_ids=()) for delta in ("**bo", "ld** `x*y*`")]
+show_answer(iter([*texts, end]), raw={how == "raw"}, drawn={how != "structured"})
+"""
+    command = [sys.executable, "-c", program]
+    if how == "pipe":
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    else:
+        pexpect = pytest.importorskip("pexpect")
+        env = {**os.environ, "TERM": "dumb" if how == "dumb" else "xterm-256color"}
+        env.pop("NO_COLOR", None)
+        with pexpect.spawn(command[0], command[1:], env=env, encoding="utf-8", timeout=60) as child:
+            shown = child.read().replace("\r\n", "\n")
+    if how == "drawn":  # the x*y* is code
+        assert "\x1b[1m" in shown
+        assert "*" not in shown.replace("x*y*", "")
+        assert "bold" in shown
+    else:
+        assert shown == "**bold** `x*y*`\n"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from phi4local.assistant.conversation import Conversation
     from phi4local.assistant.events import ConversationEvent
-    from phi4local.cli.chat.state import View
+    from phi4local.cli.chat.state import ThinkMode, View
 
 
 _SAMPLE = "# A **b** `c` é\n\n| 漢 | 🦊 |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
@@ -52,7 +52,7 @@ def show(events: Iterator[ConversationEvent], view: View) -> Finished:
     """
     if view.raw or not is_screen(sys.stdout):
         return print_answer(events)
-    return _draw(events, view)
+    return draw(events, view.think)
 
 
 def is_screen(stream: TextIO) -> bool:
@@ -79,13 +79,22 @@ def warm_up() -> None:
     drawn.finish()
 
 
-def _draw(events: Iterator[ConversationEvent], view: View) -> Finished:
+def draw(events: Iterator[ConversationEvent], think: ThinkMode = "hide") -> Finished:
+    """Write an answer to a terminal as drawn markdown, and return its end.
+
+    Args:
+        events: of the answer.
+        think: what is shown of thoughts among them.
+
+    Raises:
+        Phi4LocalError: the engine failed.
+    """
     from phi4local.cli.chat.markdown.stream import MarkdownStream
 
     drawn = MarkdownStream(
         columns=columns, colour=has_colour(), rows=lambda: shutil.get_terminal_size().lines
     )
-    thoughts = Thoughts(view.think, columns=columns, colour=has_colour())
+    thoughts = Thoughts(think, columns=columns, colour=has_colour())
     began = False
     try:
         for event in events:
@@ -98,17 +107,17 @@ def _draw(events: Iterator[ConversationEvent], view: View) -> Finished:
                 tell(event)
             elif event.delta:
                 began = True
-                _write(_ended(thoughts, view) + drawn.feed(event.delta))
+                _write(_ended(thoughts, think) + drawn.feed(event.delta))
     finally:
         if began:  # also when the engine failed: the error gets a line of its own
-            _write(_ended(thoughts, view) + drawn.finish() + "\n")
+            _write(_ended(thoughts, think) + drawn.finish() + "\n")
     raise RuntimeError("an answer ended without its last event")
 
 
-def _ended(thoughts: Thoughts, view: View) -> str:
+def _ended(thoughts: Thoughts, think: ThinkMode) -> str:
     """Return what ends thoughts, with a blank line below them where they are shown."""
     end = thoughts.finish()
-    return f"{end}\n" if end and view.think == "show" else end
+    return f"{end}\n" if end and think == "show" else end
 
 
 def _write(text: str) -> None:
