@@ -19,6 +19,8 @@ from phi4local.store.modelfile import Modelfile
 from phi4local.store.names import DEFAULT_TAG, ModelName
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from phi4local.runtime.fetch import PullPlan
     from phi4local.runtime.pool import LoadedModel
     from phi4local.runtime.progress import Progress
@@ -130,9 +132,18 @@ class CreateRequest(Told):
         require_served(base)
         turns = [message.as_message(f"messages[{n}]") for n, message in enumerate(self.messages or ())]
         licenses = [self.license] if isinstance(self.license, str) else self.license or []
+        parameters = _parameters(self.parameters or {})
+        _require_characters(
+            system=[self.system],
+            template=[self.template],
+            license=licenses,
+            messages=[turn.content for turn in turns],
+            parameters=parameters.get("stop", []),
+            quantize=[self.quantize],
+        )
         return Modelfile(
             base=base,
-            parameters=_parameters(self.parameters or {}),
+            parameters=parameters,
             template=self.template or None,
             system=self.system or None,
             messages=tuple((turn.role, turn.content) for turn in turns),
@@ -215,6 +226,19 @@ def pull_status(plan: PullPlan, progress: Progress) -> dict[str, Any]:
     digest = f"sha256:{largest.sha256}" if largest.sha256 else str(plan.name)
     status = "verifying sha256 digest" if progress.stage == "checking" else f"pulling {digest[-64:][:12]}"
     return {"status": status, "digest": digest, "total": progress.total, "completed": progress.done}
+
+
+def _require_characters(**fields: Sequence[str | None]) -> None:
+    """Refuse texts that cannot be written to a file: half a surrogate is no character.
+
+    Raises:
+        UnsupportedFieldError: there is one.
+    """
+    for field, texts in fields.items():
+        try:
+            "".join(text or "" for text in texts).encode()
+        except UnicodeEncodeError as error:
+            raise UnsupportedFieldError(field, "has half a character") from error
 
 
 def _parameters(given: dict[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class ChatRequest(Answered):
             UnsupportedFieldError: something in it that no model of this family reads.
         """
         if self.tools:
-            raise UnsupportedFieldError("tools", "are not known by this address")
+            raise UnsupportedFieldError("tools", "are not known here yet")
         return tuple(message.as_message(f"messages[{n}]") for n, message in enumerate(self.messages or ()))
 
     def as_task(self, context_tokens: int) -> Task:
