@@ -1,6 +1,7 @@
 """Clients of other projects against a real server; those that are not installed are left out.
 
-`pip install langchain-openai litellm llama-index-llms-openai-like llm` has them; they are no dependency here.
+`pip install langchain-openai langchain-ollama litellm llama-index-llms-openai-like llm` has them; they are no
+dependency here.
 """
 
 import os
@@ -31,6 +32,29 @@ def test_langchain_openai(served):
         model="phi4-nano", tiktoken_enabled=False, check_embedding_ctx_length=False, **options
     )
     assert len(embeddings.embed_query("the sky")) == 256
+
+
+def test_langchain_ollama(served):
+    langchain = pytest.importorskip("langchain_ollama")
+    model = langchain.ChatOllama(
+        model="phi4-nano", base_url=served.address, temperature=0, validate_model_on_init=True
+    )
+    whole = model.invoke(QUESTION)
+    assert whole.content == ANSWER
+    assert whole.usage_metadata["output_tokens"] == whole.response_metadata["eval_count"] > 0
+    assert "".join(chunk.content for chunk in model.stream(QUESTION)) == ANSWER
+    schema = {
+        "title": "fox",
+        "type": "object",
+        "properties": {"kind": {"type": "boolean"}},
+        "required": ["kind"],
+    }
+    found = model.with_structured_output(schema, method="json_schema").invoke("Tell me about a fox.")
+    assert isinstance(found["kind"], bool)
+    text = langchain.OllamaLLM(model="phi4-nano", base_url=served.address, temperature=0)
+    assert text.invoke(QUESTION) == ANSWER
+    embeddings = langchain.OllamaEmbeddings(model="phi4-nano", base_url=served.address)
+    assert len(embeddings.embed_documents(["the sky", "the sea"])[1]) == 256
 
 
 def test_litellm(served, monkeypatch):
