@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 
 from phi4local.assistant.guard.events import GuardEvent
 from phi4local.assistant.thinking import Thought
@@ -24,4 +25,19 @@ class TurnsDropped:
     summary: str | None = None
 
 
-ConversationEvent = Event | GuardEvent | Thought | TurnsDropped
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model calls a tool, instead of saying something.
+
+    Attributes:
+        name: of the tool.
+        arguments: a JSON object, as text.
+        id: told to a client, who sends it back with the result.
+    """
+
+    name: str
+    arguments: str
+    id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+
+
+ConversationEvent = Event | GuardEvent | Thought | ToolCall | TurnsDropped

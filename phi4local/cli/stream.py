@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from phi4local.assistant.events import TurnsDropped
-from phi4local.assistant.guard.events import Masked
-from phi4local.assistant.thinking import Thought
+from phi4local.assistant.guard.events import Blocked, Noted, Unchecked
 from phi4local.cli.text import VisibleStream, visible
 from phi4local.cli.wrap import WordWrap
 from phi4local.engine import Completion, ContextShifted, Finished, Text
@@ -59,7 +58,7 @@ def tell(event: ConversationEvent) -> None:
         summary = getattr(event, "summary", None)
         what = "are summarized now" if summary else "dropped"
         sys.stderr.write(f"the context is full: {turns} ({event.tokens:,} tokens) {what}\n")
-    elif not isinstance(event, Masked | Thought | Text | Finished):  # the text shows what was masked
+    elif isinstance(event, Blocked | Unchecked | Noted):  # the text shows what was masked
         sys.stderr.write(f"guard: {visible(event.message)}\n")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from phi4local.assistant.answer import Answer
 from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.thinking import CLOSING
+from phi4local.assistant.tools import CallReader
 from phi4local.engine import Finished
 from phi4local.errors import RequestTimeoutError
 from phi4local.prompts import TextSegment, TokenSegment
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from phi4local.assistant.guard.events import GuardEvent
     from phi4local.assistant.guard.guard import Guard
     from phi4local.assistant.guard.stream import OutputFilter
+    from phi4local.assistant.tools import ToolUse
     from phi4local.engine import Event, Generation
     from phi4local.runtime.model import Model
     from phi4local.runtime.pool import ModelPool
@@ -80,23 +82,25 @@ class Answering:
                     generation = await started(functools.partial(_start, model, task, sampling))
                     running.enter_context(generation)
                     deadline.watch(generation)
-                    streams.append(self._shown(number, generation, deadline))
+                    streams.append(self._shown(number, generation, deadline, task.tool_use))
                 async with contextlib.aclosing(merged(streams)) as events:
                     async for event in events:
                         yield event
 
     async def _shown(
-        self, number: int, generation: Generation, deadline: Deadline
+        self, number: int, generation: Generation, deadline: Deadline, tool_use: ToolUse | None
     ) -> AsyncGenerator[Numbered, None]:
-        """Yield what a person may see of an answer: checked by the guard, thoughts told from text."""
+        """Yield what a person may see of an answer: checked by the guard, thoughts and calls told apart."""
         answer, check = Answer(), self.guard.output_filter() if self.guard else None
+        calls = CallReader(frozenset(tool.name for tool in tool_use.tools)) if tool_use else None
         async for event in generation:
             parts = [event] if check is None else await asyncio.to_thread(_pushed, check, event)
             for part in parts:
                 if isinstance(part, Blocked):
                     generation.cancel()
                 for shown in _parts(answer, part):
-                    yield number, deadline.judged(shown)
+                    for told in (shown,) if calls is None else calls.push(shown):
+                        yield number, deadline.judged(told)
 
     async def all_events(self, tasks: Sequence[Task]) -> AsyncGenerator[Numbered, None]:
         """Yield the events of several tasks at once; the answers are numbered through. See `events`."""
@@ -160,7 +164,11 @@ def _start(model: Model, task: Task, sampling: SamplingSettings) -> Generation:
     if isinstance(task.prompt, str):
         return model.generate(task.prompt, sampling=sampling, max_tokens=most)
     if (messages := task.messages()) is not None:
-        if model.thinking and has_structure(sampling):
+        if (
+            model.thinking and sampling.structure_start
+        ):  # an answer begins with thoughts: calls come as they are
+            sampling = replace(sampling, json_schema=None, structure_start=None)
+        elif model.thinking and has_structure(sampling):
             sampling = replace(sampling, structure_after=sampling.structure_after or CLOSING)
         return model.chat(messages, sampling=sampling, max_tokens=most)
     ids = task.token_ids()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from phi4local.assistant.tools import ToolUse
 from phi4local.messages import Message
 from phi4local.settings import SamplingSettings
 
@@ -21,8 +21,7 @@ class Task:
         sampling: how tokens are chosen, stop texts and structure included.
         max_tokens: longest answer; `None` for as many as the context holds.
         answers: how many; with a seed they have the seeds SEED, SEED + 1, …
-        tools: what the model may call, as `phi4local.assistant.tools` describes them.
-        tool_choice: whether it must; see there.
+        tool_use: what the model may call or must; the prompt and the sampling say so already.
         control_tokens: whether texts such as `<|im_end|>` in a text that is continued are control tokens: the
             client has written a whole prompt, template and all.
         keep_alive_seconds: how long the model stays loaded afterwards; `None` for the server's own time.
@@ -33,8 +32,7 @@ class Task:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     max_tokens: int | None = None
     answers: int = 1
-    tools: tuple[Any, ...] = ()
-    tool_choice: Any = None
+    tool_use: ToolUse | None = None
     control_tokens: bool = False
     keep_alive_seconds: float | None = None
 

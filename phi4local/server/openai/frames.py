@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from phi4local.assistant.events import ToolCall
 from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.thinking import Thought
 from phi4local.engine import Finished, Text
@@ -40,6 +41,7 @@ class _Choice:
     reason: str | None = None
     usage: Usage | None = None
     logprobs: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
 
 
 class ChatCompletion:
@@ -66,6 +68,9 @@ class ChatCompletion:
             yield self._chunk(number, {"content": event.delta}, logprobs=new)
         elif isinstance(event, Thought):
             yield self._chunk(number, {"reasoning_content": event.delta})
+        elif isinstance(event, ToolCall):
+            place = len(self._choices[number].calls) - 1
+            yield self._chunk(number, {"tool_calls": [{"index": place, **_called(event)}]})
         elif isinstance(event, Blocked):
             yield self._chunk(number, {"refusal": event.message})
         elif isinstance(event, Finished):
@@ -104,6 +109,9 @@ class ChatCompletion:
                 return new
         elif isinstance(event, Thought):
             choice.thought += event.delta
+        elif isinstance(event, ToolCall):
+            choice.calls.append(_called(event))
+            choice.reason = "tool_calls"
         elif isinstance(event, Blocked):
             choice.refusal, choice.reason = event.message, "content_filter"
         elif isinstance(event, Finished):
@@ -131,8 +139,14 @@ class ChatCompletion:
 
 
 def _message(choice: _Choice) -> dict[str, Any]:
-    thought = {"reasoning_content": choice.thought} if choice.thought else {}
-    return {"role": "assistant", "content": choice.content, "refusal": choice.refusal, **thought}
+    more: dict[str, Any] = {"reasoning_content": choice.thought} if choice.thought else {}
+    more |= {"tool_calls": choice.calls} if choice.calls else {}
+    content = None if choice.calls and not choice.content else choice.content
+    return {"role": "assistant", "content": content, "refusal": choice.refusal, **more}
+
+
+def _called(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def usage_of(prompts: list[list[Usage]]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from phi4local.assistant.tools import result_text
 from phi4local.errors import UnsupportedFieldError
 from phi4local.messages import Message, Role
 from phi4local.server.openai.strict import Sampling, require_count
+from phi4local.server.openai.tools import ToolCalled, ToolChoice, ToolTold, tool_use
 from phi4local.server.strict import Strict
 from phi4local.server.task import Task
 
@@ -33,17 +35,49 @@ class ChatMessage(Strict):
 
     without_effect: ClassVar[tuple[str, ...]] = ("name", "refusal", "reasoning_content")
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    tool_calls: list[ToolCalled] | None = None
+    tool_call_id: str | None = None
     name: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
 
-    def as_message(self) -> Message:
-        """Return the turn as the rest of the house knows it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        role: Role = "system" if self.role == "developer" else self.role
-        return Message(role, text)
+    def text(self) -> str:
+        """Return what is said, calls of tools included.
+
+        Raises:
+            UnsupportedFieldError: nothing is.
+        """
+        said = self.content
+        text = said if isinstance(said, str) else "".join(part.text for part in said or ())
+        if said is None and not self.tool_calls:
+            raise UnsupportedFieldError("messages.content", "is missing")
+        return "\n".join([*([text] if text else []), *(call.text() for call in self.tool_calls or ())])
+
+
+def as_messages(turns: list[ChatMessage]) -> tuple[Message, ...]:
+    """Return a conversation as the rest of the house knows it; results of tools are a person's message.
+
+    Raises:
+        UnsupportedFieldError: a result of a call that nobody made, or a turn without content.
+    """
+    found: list[Message] = []
+    names: dict[str, str] = {}
+    for turn in turns:
+        names |= {call.id: call.function.name for call in turn.tool_calls or ()}
+        if turn.role == "tool":
+            name = names.get(turn.tool_call_id or "")
+            if name is None:
+                raise UnsupportedFieldError("messages.tool_call_id", "is that of no call before it")
+            result = result_text(name, turn.text())
+            if found and found[-1].role == "user":  # results of one answer's calls are one message
+                result = f"{found.pop().content}\n{result}"
+            found.append(Message("user", result))
+            continue
+        role: Role = "system" if turn.role == "developer" else turn.role
+        found.append(Message(role, turn.text()))
+    return tuple(found)
 
 
 class StreamOptions(Strict):
@@ -93,7 +127,7 @@ class ChatRequest(Sampling):
 
     without_effect: ClassVar[tuple[str, ...]] = (
         *("user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"),
-        *("prompt_cache_retention", "reasoning_effort", "verbosity"),
+        *("prompt_cache_retention", "reasoning_effort", "verbosity", "parallel_tool_calls"),
     )
 
     model: str
@@ -104,6 +138,9 @@ class ChatRequest(Sampling):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     response_format: ResponseFormat | None = None
+    tools: list[ToolTold] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: Literal[False] | None = None
@@ -126,9 +163,15 @@ class ChatRequest(Sampling):
         if self.stream_options is not None and not self.stream:
             raise UnsupportedFieldError("stream_options", "needs `stream`")
         structure = self.response_format.structure() if self.response_format else {}
+        use, messages = tool_use(self.tools, self.tool_choice), as_messages(self.messages)
+        if use is not None:
+            if structure or self.regex or self.grammar:
+                raise UnsupportedFieldError("tools", "do not go with another structure of the answer")
+            structure, messages = use.structure(), use.told(messages)
         return Task(
             model=self.model,
-            prompt=tuple(message.as_message() for message in self.messages),
+            prompt=messages,
+            tool_use=use,
             sampling=self.settings(logprobs=self._alternatives(), **structure),
             max_tokens=self._most_tokens(),
             answers=require_count("n", self.n, MOST_ANSWERS),

@@ -1,0 +1,7 @@
+"""Tools that a model may call: what it is told, what holds its calls to their schema, what it called."""
+
+from phi4local.assistant.events import ToolCall
+from phi4local.assistant.tools.calls import CallReader
+from phi4local.assistant.tools.use import Tool, ToolUse, call_text, result_text
+
+__all__ = ["CallReader", "Tool", "ToolCall", "ToolUse", "call_text", "result_text"]
