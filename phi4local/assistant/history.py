@@ -64,6 +64,11 @@ class History:
         return int(bool(self.messages) and self.messages[0].role == "system")
 
     @property
+    def kept_ids(self) -> dict[int, tuple[int, ...]]:
+        """The token ids of answers as they were generated, by the index of their message."""
+        return dict(self._kept_ids)
+
+    @property
     def turns(self) -> int:
         """How many questions there are."""
         return sum(message.role == "user" for message in self.messages)

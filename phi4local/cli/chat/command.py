@@ -27,6 +27,14 @@ def chat(
             "--save/--no-save", help="Keep the conversation on this machine", rich_help_panel=SESSION
         ),
     ] = True,
+    keep_state: Annotated[
+        bool,
+        typer.Option(
+            "--keep-state",
+            help="Keep the model's memory of the session too (up to 512 MiB), to go on at once",
+            rich_help_panel=SESSION,
+        ),
+    ] = False,
     history: Annotated[
         bool,
         typer.Option(
@@ -101,6 +109,6 @@ def chat(
     loading = loading.filled_from(guesses)
     opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes, guard=guard)
     talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
-    kept = start.Kept(go_on=go_on, session=session, save=save, history=history)
+    kept = start.Kept(go_on=go_on, session=session, save=save, history=history, state=keep_state)
     room = start.Room(context_full, docs or [])
     start.talk(model, opening, talk, room, kept, View(raw=raw, think=think_mode(think)))

@@ -9,7 +9,7 @@ from phi4local.assistant.sessions.while_possible import WhilePossible
 from phi4local.cli import render
 from phi4local.cli.chat.places import digest_of, title_of
 from phi4local.cli.text import shortened
-from phi4local.errors import FileWriteError, InvalidSettingError
+from phi4local.errors import EngineError, FileWriteError, InvalidSettingError, SavedStateError
 from phi4local.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def go_on(chat: Chat, session: Session) -> None:
     _restore(chat, before.settings)
     if before.model != title or before.digest != digest:
         session.set_model(title, digest)
+    _restore_state(chat, session)
     chat.recount()
     for line in session.skipped:
         render.notice(f"note: {line}")
@@ -74,6 +75,36 @@ def go_on(chat: Chat, session: Session) -> None:
     if question and answer:
         render.dim_notice(f">>> {shortened(question)}")
         render.dim_notice(shortened(answer, 200))
+
+
+def save_state(chat: Chat) -> None:
+    """Keep what the model's cache holds of the session, so that going on evaluates nothing again."""
+    from phi4local.runtime.model import Model
+
+    if chat.session is None or not chat.conversation.turns or not isinstance(chat.model, Model):
+        return
+    conversation, path = chat.conversation, chat.session.snapshot_path
+    try:
+        kept = chat.model.save(conversation.messages, path, kept_ids=conversation.kept_ids)
+        path.chmod(0o600)  # as the session's file; the folder is its owner's alone already
+    except (SavedStateError, FileWriteError, InvalidSettingError, EngineError, OSError) as error:
+        render.notice(f"note: the state of the conversation is not kept: {error}")
+        return
+    render.notice(f"kept for the next time: {kept.tokens:,} tokens in {render.size(kept.file_bytes)}")
+
+
+def _restore_state(chat: Chat, session: Session) -> None:
+    """Put back what `save_state` kept; what is of another model or damaged is left out, and that is said."""
+    from phi4local.runtime.model import Model
+
+    if not (chat.keeps_state and session.snapshot_path.exists() and isinstance(chat.model, Model)):
+        return
+    try:
+        kept = chat.model.restore(session.snapshot_path)
+    except (SavedStateError, EngineError) as error:
+        render.notice(f"note: the kept state is of no use, everything is evaluated again: {error}")
+        return
+    render.notice(f"{kept.tokens:,} tokens need not be evaluated again")
 
 
 def note_setting(chat: Chat, name: str, value: Any) -> None:  # noqa: ANN401 - of any setting

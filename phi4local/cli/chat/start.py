@@ -69,6 +69,7 @@ class Kept:
     session: str | None
     save: bool
     history: bool
+    state: bool = False
 
 
 def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept, view: View) -> None:
@@ -82,7 +83,6 @@ def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept,
     from phi4local.assistant.sessions.library import SessionLibrary
     from phi4local.cli.chat.documents import Documents
     from phi4local.cli.chat.state import Chat
-    from phi4local.store import home
 
     library = SessionLibrary(report=lambda line: render.notice(f"note: {line}"))
     opened = opening(model, opening.adapters)
@@ -100,6 +100,7 @@ def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept,
             model_name=model,
             adapters=list(opening.adapters),
             view=view,
+            keeps_state=kept.state,
             documents=Documents(_collection(room.docs)),
         )
     except BaseException:
@@ -108,18 +109,27 @@ def talk(model: str | None, opening: Opening, how: Talk, room: Room, kept: Kept,
     try:
         chat.renew_guard()
         _keep(chat, kept, how.system)
-        if sys.stdin.isatty():
-            from phi4local.cli.chat import terminal
-
-            terminal.converse(chat, home.home() / "history" if kept.history else None)
-        else:
-            from phi4local.cli.chat import keeping, piped
-
-            if chat.saves and chat.session is None:
-                keeping.begin(chat, chat.wanted_session)
-            piped.converse(chat)
+        _converse(chat, kept)
     finally:
         chat.close()
+
+
+def _converse(chat: Chat, kept: Kept) -> None:
+    from phi4local.cli.chat import keeping
+    from phi4local.store import home
+
+    if sys.stdin.isatty():
+        from phi4local.cli.chat import terminal
+
+        terminal.converse(chat, home.home() / "history" if kept.history else None)
+    else:
+        from phi4local.cli.chat import piped
+
+        if chat.saves and chat.session is None:
+            keeping.begin(chat, chat.wanted_session)
+        piped.converse(chat)
+    if chat.keeps_state:
+        keeping.save_state(chat)
 
 
 def _keep(chat: Chat, kept: Kept, system: str | None) -> None:

@@ -88,6 +88,7 @@ class Chat:
         changed: settings that were changed in this run, by name; `None` for what the model wants.
         wanted_session: what a session that begins is called; `None` lets it be called after its time.
         saves: begin one with the first question.
+        keeps_state: keep the model's cache of the session too, and put it back.
         adapters: `FILE[:SCALE]` texts of those that are applied.
         documents: documents that the conversation is about.
         last: the end of the last answer.
@@ -103,6 +104,7 @@ class Chat:
     guard_file: str | None = None
     wanted_session: str | None = None
     saves: bool = False
+    keeps_state: bool = False
     adapters: list[str] = field(default_factory=list)
     view: View = field(default_factory=View)
     documents: Documents = field(default_factory=Documents)

@@ -115,6 +115,60 @@ def test_a_setting_that_means_nothing_is_left_out_and_said(new_chat, capsys):
     assert "\x1b" not in said
 
 
+def test_a_kept_state_spares_the_evaluation_of_what_was_said(new_chat, capsys):
+    with phi4local.load("phi4-nano", LoadSettings(threads=1, context_tokens=256)) as first:
+        chat = new_chat()
+        chat.conversation.take_over(first)
+        keeping.begin(chat, "trip")
+        ask(chat)
+        ask(chat, "Why is the sky blue?")
+        said = first.count_tokens(chat.conversation.messages)
+        keeping.save_state(chat)
+        chat.session.close()
+    with phi4local.load("phi4-nano", LoadSettings(threads=1, context_tokens=256)) as second:
+        again = new_chat()
+        again.conversation.take_over(second)
+        again.keeps_state = True
+        keeping.go_on(again, again.library.open("trip"))
+        *_, finished = again.conversation.ask("What is 3 plus 4?")
+        new = finished.usage.prompt_tokens - finished.usage.reused_tokens
+        assert finished.usage.reused_tokens >= said - 8
+        assert new < 20 < finished.usage.prompt_tokens
+    assert "need not be evaluated again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["damaged", "something else", "not wanted"])
+def test_a_state_that_is_of_no_use_is_left_out_and_said(new_chat, model, capsys, what):
+    chat = new_chat()
+    session = keeping.begin(chat, "trip")
+    ask(chat)
+    keeping.save_state(chat)
+    if what == "damaged":
+        data = bytearray(session.snapshot_path.read_bytes())
+        data[len(data) // 2] ^= 1
+        session.snapshot_path.write_bytes(data)
+    elif what == "something else":
+        session.snapshot_path.write_bytes(b"nothing of ours")
+    session.close()
+    again = new_chat()
+    again.keeps_state = what != "not wanted"
+    capsys.readouterr()
+    keeping.go_on(again, again.library.open("trip"))
+    said = capsys.readouterr().err
+    assert ("is of no use" in said) == (what != "not wanted")
+    assert "need not" not in said
+    ask(again)
+    assert again.conversation.last_answer == "3 plus 4 is 7."
+
+
+def test_without_a_turn_or_a_session_no_state_is_kept(new_chat):
+    chat = new_chat()
+    keeping.save_state(chat)
+    session = keeping.begin(chat, "trip")
+    keeping.save_state(chat)
+    assert not session.snapshot_path.exists()
+
+
 def test_another_file_of_the_same_name_is_said(new_chat, capsys):
     chat = new_chat()
     session = keeping.begin(chat, "trip")
