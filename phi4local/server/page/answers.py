@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -137,8 +138,20 @@ async def opened(wanted: AnswerRequest) -> Session:
     library = SessionLibrary()
     name = wanted.session
     if name is None:
-        return await asyncio.to_thread(library.create, model=wanted.model, system=wanted.system or None)
-    return await patiently(lambda: library.open(name))
+        work = functools.partial(library.create, model=wanted.model, system=wanted.system or None)
+    else:
+        work = functools.partial(library.open, name)
+    opening = asyncio.ensure_future(patiently(work))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)  # nobody else would, and it would stay locked
+        raise
+
+
+def _close(opening: asyncio.Task[Session]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def patiently(work: Callable[[], _Result]) -> _Result:

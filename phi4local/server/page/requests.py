@@ -28,12 +28,20 @@ class AnswerRequest(Strict):
     system: str | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
     seed: int | None = None
     max_tokens: int | None = Field(default=None, ge=1)
 
     def sampling(self) -> SamplingSettings:
         """Return how tokens are chosen; what is unset is the model's own."""
-        return SamplingSettings(temperature=self.temperature, top_p=self.top_p, seed=self.seed)
+        return SamplingSettings(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            seed=self.seed,
+        )
 
 
 class TokensRequest(Strict):

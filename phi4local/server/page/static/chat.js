@@ -4,7 +4,7 @@ import { get, lines, post } from "./api.js";
 import { announce, byId, clearNotices, el, notify, number } from "./dom.js";
 import { hasFiles, withFiles } from "./files.js";
 import { AnswerView, question } from "./messages.js";
-import { forRequest } from "./settings.js";
+import { forgetEdit, forRequest } from "./settings.js";
 
 const IDEAS = ["Explain how tides work, in five sentences.", "Write a Python function that finds prime numbers.", "Which questions should I ask before I rent a flat?"];
 
@@ -35,7 +35,7 @@ function fitField() {
 
 // An empty conversation; its session is made with the first answer.
 export function begin() {
-  stop();
+  leave();
   Object.assign(state, { session: null, turns: 0 });
   const ideas = IDEAS.map((idea) => el("button", { type: "button", onclick: () => ask(idea, null) }, idea));
   byId("messages").replaceChildren(el("div", { class: "welcome" },
@@ -48,7 +48,7 @@ export function begin() {
 }
 
 export async function load(name) {
-  stop();
+  leave();
   try {
     const kept = await get(`sessions/${encodeURIComponent(name)}`);
     Object.assign(state, { session: kept.id || kept.name, turns: 0 });
@@ -122,10 +122,14 @@ async function ask(text, turn) {
   setRunning(running);
   announce("Answering…");
   try {
-    const body = { model: state.model(), text, session: state.session, turn, ...forRequest() };
-    for await (const line of lines("answer", body, running.stop.signal)) take(line, view, running);
+    const body = { model: state.model(), text, session: state.session, turn, ...forRequest(state.session === null) };
+    for await (const line of lines("answer", body, running.stop.signal)) {
+      if (state.running !== running) return;
+      take(line, view, running);
+    }
     if (!view.ended) view.finish("error");
   } catch (error) {
+    if (state.running !== running) return;
     if (error.name === "AbortError" && (running.begun || view.text)) {
       view.finish("cancelled");
     } else {
@@ -184,12 +188,21 @@ function stop() {
   state.running?.stop.abort();
 }
 
+// Another conversation takes the place of this one: its answer ends on the server, and is kept as far as it came.
+function leave() {
+  const running = state.running;
+  setRunning(null);
+  running?.stop.abort();
+  forgetEdit();
+}
+
 function setRunning(running) {
   state.running = running;
   byId("stop").hidden = !running;
   byId("send").hidden = Boolean(running);
   byId("log").setAttribute("aria-busy", String(Boolean(running)));
-  if (!running) byId("question").focus({ preventScroll: true });
+  // Where fingers type, a keyboard would cover the answer.
+  if (!running && matchMedia("(hover: hover)").matches) byId("question").focus({ preventScroll: true });
 }
 
 function onlyLastRetries() {

@@ -3,10 +3,11 @@
 import { byId } from "./dom.js";
 
 const STORE = "phi4local-settings";
-const NUMBERS = ["temperature", "top_p", "max_tokens", "seed"];
+const NUMBERS = ["temperature", "top_p", "top_k", "min_p", "max_tokens", "seed"];
 const THEMES = ["system", "light", "dark"];
 
 let chosen = read();
+let systemEdited = false;
 
 function read() {
   try {
@@ -27,12 +28,18 @@ export function remember(name, value) {
   write();
 }
 
-// The settings as a request has them; `system` only where the person wrote one.
-export function forRequest() {
+// The settings as a request has them. A kept conversation has its own system text, until the person changes it.
+export function forRequest(isNew) {
   const values = {};
   for (const name of NUMBERS) if (Number.isFinite(chosen[name])) values[name] = chosen[name];
-  if (chosen.system !== undefined) values.system = chosen.system;
+  if (systemEdited || (isNew && chosen.system)) values.system = chosen.system ?? "";
+  systemEdited = false;
   return values;
+}
+
+// Another conversation was opened: what was changed was not meant for it.
+export function forgetEdit() {
+  systemEdited = false;
 }
 
 export function startSettings() {
@@ -73,8 +80,8 @@ function take() {
     if (Number.isFinite(value)) chosen[name] = value;
     else delete chosen[name];
   }
-  const system = byId("set-system").value;
-  if (system || chosen.system) chosen.system = system;
-  else delete chosen.system;
+  const system = byId("set-system").value.trim();
+  systemEdited ||= system !== (chosen.system ?? "");
+  chosen.system = system || undefined;
   write();
 }

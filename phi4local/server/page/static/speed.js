@@ -13,11 +13,15 @@ export async function showSpeed(sheet) {
   sheet.replaceChildren(title);
   try {
     const rows = flat((await get("results")).runs);
-    const tests = Map.groupBy(latest(rows), (row) => row.test);
+    const newest = latest(rows);
+    const tests = [...new Set(newest.map((row) => row.test))];
     const about = "Measured on the computer that serves this page: the newest figures of each model, in tokens per second. The thin line is one standard deviation. “pp512” is a prompt of 512 tokens, “tg128” an answer of 128.";
     sheet.replaceChildren(el("div", {}, title, el("p", { class: "small" }, about)));
     if (!rows.length) sheet.append(el("p", { class: "note" }, "Nothing was kept yet. `phi4local bench MODEL` measures a model and keeps the figures."));
-    for (const [test, found] of tests) sheet.append(el("div", { class: "card" }, el("h3", {}, visible(test)), chart(test, found)));
+    for (const test of tests) {
+      const found = newest.filter((row) => row.test === test);
+      sheet.append(el("div", { class: "card" }, el("h3", {}, visible(test)), chart(test, found)));
+    }
     if (rows.length) sheet.append(table(rows));
   } catch (error) {
     sheet.replaceChildren(title, el("p", { class: "note" }, visible(error.message)));
@@ -26,7 +30,7 @@ export async function showSpeed(sheet) {
 
 // The newest run first. Files may hold anything: a row without a speed is no row.
 function flat(runs) {
-  const rows = runs.toReversed().flatMap((run) => run.rows.map((row) => ({ ...row, at: run.at })));
+  const rows = [...runs].reverse().flatMap((run) => run.rows.map((row) => ({ ...row, at: run.at })));
   return rows.filter((row) => typeof row.test === "string" && Number.isFinite(row.median_ts) && row.median_ts >= 0)
     .map((row) => ({ ...row, model: `${row.model ?? "?"}${row.parallel > 1 ? `, ${row.parallel} streams` : ""}` }));
 }
