@@ -45,6 +45,7 @@ class Answering:
         pool: the models.
         options: the server's.
         guard: checks what comes and goes, or `None`.
+        note: hears of every event of every answer, for statistics.
 
     Example::
 
@@ -53,8 +54,15 @@ class Answering:
                 ...
     """
 
-    def __init__(self, pool: ModelPool, options: ServerOptions, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        pool: ModelPool,
+        options: ServerOptions,
+        guard: Guard | None = None,
+        note: Callable[[ConversationEvent], None] = lambda _event: None,
+    ) -> None:
         self.pool = pool
+        self._note = note
         self.options = options
         self.guard = guard
         self.screen = Screen(guard) if guard else None
@@ -99,6 +107,7 @@ class Answering:
                 if isinstance(part, Blocked):
                     generation.cancel()
                 for shown in _parts(answer, part):
+                    self._note(shown)
                     for told in (shown,) if calls is None else calls.push(shown):
                         yield number, deadline.judged(told)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from phi4local import __version__
-from phi4local.server import health, ollama, openai, page
+from phi4local.server import health, metrics, ollama, openai, page
 from phi4local.server.access import KeyRequired
 from phi4local.server.answering import Answering
 from phi4local.server.bodies import BodiesAreJson
@@ -31,12 +31,13 @@ ROUTERS = (
     ollama.router,
     ollama.store_router,
     health.router,
+    metrics.router,
     page.router,
 )
 """Every endpoint. A dialect adds its router here, and its error body below."""
 ERROR_BODIES = {"": openai.error_body, "/api": ollama.error_body}
 """The shape of errors by the beginning of the path; the longest one counts."""
-MIDDLEWARE: tuple[Any, ...] = (KnownCallers, KeyRequired, BodyLimit)
+MIDDLEWARE: tuple[Any, ...] = (metrics.Counted, KnownCallers, KeyRequired, BodyLimit)
 """ASGI middleware, the outermost first; each is called with `app`, `options`, `shapes` and `pool`."""
 
 MOST_THREADS = 64
@@ -74,9 +75,13 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
     shapes = ErrorShapes(ERROR_BODIES)
     app.state.options = options
     app.state.pool = pool
-    app.state.answering = Answering(pool, options, guard)
+    app.state.metrics = metrics.Metrics()
+    app.state.answering = Answering(pool, options, guard, note=app.state.metrics.note_answer)
     for router in ROUTERS:
         app.include_router(router)
+    app.state.metrics.paths = frozenset(
+        str(getattr(route, "path", "")) for router in ROUTERS for route in router.routes
+    )
     install(app, shapes)
     app.add_middleware(BodiesAreJson)
     for middleware in reversed(MIDDLEWARE):
