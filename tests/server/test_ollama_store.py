@@ -3,7 +3,11 @@
 import hashlib
 import http.client
 import json
+import os
+import signal
+import sys
 import urllib.parse
+from pathlib import Path
 
 import ollama
 import pytest
@@ -14,6 +18,8 @@ from tests.hubs.server import ALWAYS
 from tests.served import ServedProcess
 
 QUESTION = [{"role": "user", "content": "What is 3 plus 4?"}]
+ENDLESS = {"logit_bias": {str(token): -100 for token in range(8096, 8192)}, "num_predict": 1900}
+"""Without the control tokens of phi4-nano an answer goes on."""
 ANSWER = "3 plus 4 is 7."
 NAME = "library/phi4:14b"
 TEMPLATE = b"{{ .Prompt }}"
@@ -195,3 +201,20 @@ def test_create_field_that_cannot_be_is_named(client, more, field):
         client.create("other", from_="phi4-nano", **more)
     assert caught.value.status_code == 400
     assert "other:latest" not in names(client)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the worker in /proc")
+def test_death_of_the_engine_is_the_last_line_of_a_stream(client, server):
+    stream = client.chat("phi4-nano", QUESTION, options=ENDLESS, stream=True)
+    assert next(stream).message.content
+    for child in children(server.process.pid):
+        os.kill(child, signal.SIGKILL)
+    with pytest.raises(ollama.ResponseError, match="engine"):
+        list(stream)
+    assert client.chat("phi4-nano", QUESTION).message.content == ANSWER
+
+
+def children(pid):
+    """Return the processes that a process has started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for text in lists for child in text.read_text().split()]
