@@ -146,10 +146,7 @@ def keep(*turns, name=None):
 
 def show(page, id_):
     """Open a kept conversation from the list at the side."""
-    page.reload()
-    page.wait_for_selector("html[data-ready]")
-    place = [one.id for one in SessionLibrary().list()].index(id_)
-    page.locator("#sessions .open").nth(place).click()
+    page.click(f"#sessions li[data-id='{id_}'] .open")
     page.wait_for_selector("#meter:visible")
 
 
@@ -212,7 +209,7 @@ def test_another_conversation_ends_the_answer_of_this_one(open_page):
     choose(page, temperature=5, top_p=1, top_k=0, min_p=0, seed=3)
     ask(page, "Count from one to ten thousand.")
     page.wait_for_function("() => document.querySelectorAll('#sessions .current').length === 1")
-    page.locator("#sessions .open >> text=Hello").first.click()
+    show(page, id_)
     page.wait_for_selector(".message.assistant >> text=Hi there.")
     assert page.locator(".bubble").all_inner_texts() == ["Hello"]
     assert kept(id_).turns == 1
@@ -301,6 +298,22 @@ def test_a_text_file_goes_with_the_question_and_says_what_it_costs(open_page):
     assert question == "File notes.txt:\n```\nThe key is under the mat.\n```\n\nWhere is it?"
 
 
+DROP = """() => {
+    const files = new DataTransfer();
+    files.items.add(new File(["one two three"], "dropped.txt"));
+    const question = document.getElementById("question");
+    question.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_file_that_is_dropped_can_be_left_out_again(open_page):
+    page = open_page()
+    page.evaluate(DROP)
+    page.wait_for_selector("#attachments >> text=dropped.txt")
+    page.click("[aria-label='Leave out dropped.txt']")
+    page.wait_for_selector("#attachments", state="hidden")
+
+
 def test_hostile_strings_are_text(open_page):
     strings = [*(readable(data, "reply") for data in STRINGS), *MARKUP]
     raw = [*(data.decode("utf-8", "replace") for data in STRINGS), *MARKUP]
@@ -352,8 +365,9 @@ print("hi")  # done
 
 
 def test_markdown_becomes_elements(open_page):
+    id_ = keep(("Draw", MARKDOWN, None))
     page = open_page()
-    show(page, keep(("Draw", MARKDOWN, None)))
+    show(page, id_)
     text = page.locator(".message.assistant .text")
     texts = {
         tag: text.locator(tag).first.text_content()
@@ -392,8 +406,7 @@ def test_nothing_is_wider_than_a_narrow_screen(open_page):
     id_ = keep(("w" * 400, MARKDOWN + "\n" + "x" * 500 + "\n\n```\n" + "y" * 300 + "\n```\n", None))
     page = open_page(viewport={"width": 320, "height": 640})
     page.click("#open-side")
-    page.locator("#sessions .open").nth([one.id for one in SessionLibrary().list()].index(id_)).click()
-    page.wait_for_selector("#meter:visible")
+    show(page, id_)
     for name, mark in (("chat", "#question"), ("plan", "#plan .facts"), ("speed", "#speed .small")):
         page.evaluate("name => { location.hash = name; }", name)
         page.wait_for_selector(f"{mark} >> visible=true")
@@ -427,8 +440,9 @@ def test_axe_finds_no_fault_in_light(open_page, axe):
 
 
 def test_axe_finds_no_fault_in_dark(open_page, axe):
+    id_ = keep(("Draw", MARKDOWN, "Thinking."))
     page = open_page(color_scheme="dark", bypass_csp=True)
-    show(page, keep(("Draw", MARKDOWN, "Thinking.")))
+    show(page, id_)
     page.click("details.thought summary")
     assert violations(page, axe) == []
     page.click("[data-page=plan]")

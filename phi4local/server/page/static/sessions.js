@@ -34,7 +34,7 @@ function item(session) {
   const turns = session.turns === 1 ? "1 question" : `${session.turns} questions`;
   const open = el("button", { type: "button", class: "open", "aria-current": here ? "true" : null, onclick: () => handlers.open(id) },
     el("span", { dir: "auto" }, title), el("span", { class: "small" }, `${when}, ${turns}`));
-  return el("li", { class: here ? "current" : null }, open,
+  return el("li", { class: here ? "current" : null, "data-id": id }, open,
     iconButton("edit", `Rename “${title}”`, () => rename(id, session.name === session.id ? "" : session.name)),
     iconButton("remove", `Delete “${title}”`, () => drop(id, title)));
 }
