@@ -6,10 +6,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from phi4local.assistant.events import ToolCall
 from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.thinking import Thought
 from phi4local.engine import Finished, Text
 from phi4local.server.ollama.durations import moment, nanoseconds
+from phi4local.server.ollama.tools import called
 from phi4local.server.openai.logprobs import chat_logprobs
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Answer:
         self._load_seconds = 0.0
         self._content = self._thought = ""
         self._logprobs: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
         self._blocked = False
         self._last: dict[str, Any] = {}
 
@@ -71,6 +74,8 @@ class Answer:
         thought = event.delta if isinstance(event, Thought) and self._show_thoughts else ""
         if content or thought or new:
             yield self._body(content, thought, new, {"done": False})
+        if isinstance(event, ToolCall):
+            yield self._body("", "", [], {"done": False}, [called(event)])
         if isinstance(event, Finished):
             yield self._body("", "", [], self._last)
 
@@ -84,6 +89,8 @@ class Answer:
                 return new
         elif isinstance(event, Thought):
             self._thought += event.delta if self._show_thoughts else ""
+        elif isinstance(event, ToolCall):
+            self._calls.append(called(event))
         elif isinstance(event, Blocked):
             self._blocked = True
             self._content += event.message
@@ -93,7 +100,7 @@ class Answer:
 
     def whole(self) -> dict[str, Any]:
         """Return everything at once, when the answer is finished."""
-        return self._body(self._content, self._thought, self._logprobs, self._last)
+        return self._body(self._content, self._thought, self._logprobs, self._last, self._calls)
 
     def without_prompt(self, reason: Literal["load", "unload"]) -> dict[str, Any]:
         """Return what a request without anything to answer gets."""
@@ -120,9 +127,15 @@ class Answer:
         }
 
     def _body(
-        self, content: str, thought: str, logprobs: list[dict[str, Any]], rest: dict[str, Any]
+        self,
+        content: str,
+        thought: str,
+        logprobs: list[dict[str, Any]],
+        rest: dict[str, Any],
+        calls: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
-        thinking = {"thinking": thought} if thought else {}
+        thinking: dict[str, Any] = {"thinking": thought} if thought else {}
+        thinking |= {"tool_calls": calls} if calls else {}
         said = (
             {"message": {"role": "assistant", "content": content, **thinking}}
             if self._shape == "chat"

@@ -101,7 +101,7 @@ def shown(name: str, *, verbose: bool = False) -> dict[str, Any]:
 
 def capabilities(*, thinks: bool) -> list[str]:
     """Return what a model can do, in Ollama's words."""
-    return ["completion", *(["thinking"] if thinks else [])]
+    return ["completion", "tools", *(["thinking"] if thinks else [])]
 
 
 def _names(name: str) -> dict[str, Any]:

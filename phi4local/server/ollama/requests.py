@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from phi4local.assistant.tools import result_text
 from phi4local.errors import UnsupportedFieldError
 from phi4local.messages import Message
 from phi4local.server.ollama.durations import keep_alive_seconds
 from phi4local.server.ollama.options import Chosen, chosen
+from phi4local.server.ollama.tools import ToolCalled
+from phi4local.server.openai.tools import ToolTold, tool_use
 from phi4local.server.strict import Strict
 from phi4local.server.task import Task
+from phi4local.settings import SamplingSettings
 
 MOST_ALTERNATIVES = 20
 """Ollama's limit of `top_logprobs`."""
@@ -109,10 +115,13 @@ class ChatMessage(Strict):
 
     without_effect: ClassVar[tuple[str, ...]] = ("thinking",)
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
     thinking: str | None = None
     images: list[Any] | None = None
+    tool_calls: list[ToolCalled] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
 
     def as_message(self, place: str) -> Message:
         """Return the turn as the rest of the house knows it.
@@ -122,14 +131,19 @@ class ChatMessage(Strict):
         """
         if self.images:
             raise UnsupportedFieldError(f"{place}.images", NO_IMAGES)
-        return Message(self.role, self.content)
+        if self.role == "tool":
+            if not self.tool_name:
+                raise UnsupportedFieldError(f"{place}.tool_name", "is missing", hint="name the tool")
+            return Message("user", result_text(self.tool_name, self.content))
+        calls = (call.text() for call in self.tool_calls or ())
+        return Message(self.role, "\n".join([*([self.content] if self.content else []), *calls]))
 
 
 class ChatRequest(Answered):
     """A request to `/api/chat`. Without messages it loads the model, or unloads it."""
 
     messages: list[ChatMessage] | None = None
-    tools: list[Any] | None = None
+    tools: list[ToolTold] | None = None
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to answer."""
@@ -141,13 +155,19 @@ class ChatRequest(Answered):
         Raises:
             UnsupportedFieldError: something in it that no model of this family reads.
         """
-        if self.tools:
-            raise UnsupportedFieldError("tools", "are not known here yet")
-        return tuple(message.as_message(f"messages[{n}]") for n, message in enumerate(self.messages or ()))
+        turns = self.messages or ()
+        return tuple(_with_name(turns, n).as_message(f"messages[{n}]") for n in range(len(turns)))
 
     def as_task(self, context_tokens: int) -> Task:
         """Return what is to be done. See `task_of`."""
-        return self.task_of(self.prompt(), context_tokens)
+        use = tool_use(self.tools, None)
+        if use is None:
+            return self.task_of(self.prompt(), context_tokens)
+        if self.format not in (None, ""):
+            raise UnsupportedFieldError("tools", "do not go with `format`")
+        task = self.task_of(use.told(self.prompt()), context_tokens, tool_use=use)
+        sampling = SamplingSettings.from_mapping(use.structure()).filled_from(task.sampling)
+        return replace(task, sampling=sampling)
 
     def ignored(self) -> tuple[str, ...]:
         """Return the fields that were sent and have no effect, those of messages too."""
@@ -157,6 +177,16 @@ class ChatRequest(Answered):
             for name in message.ignored()
         ]
         return (*super().ignored(), *inner)
+
+
+def _with_name(turns: Sequence[ChatMessage], place: int) -> ChatMessage:
+    """Return a turn; a result that names no tool is that of the call with its id, or of the latest one."""
+    turn = turns[place]
+    if turn.role != "tool" or turn.tool_name:
+        return turn
+    calls = [call for before in turns[:place] for call in before.tool_calls or ()]
+    fitting = [call for call in calls if turn.tool_call_id in (None, call.id)]
+    return turn.model_copy(update={"tool_name": fitting[-1].function.name}) if fitting else turn
 
 
 class GenerateRequest(Answered):
