@@ -41,7 +41,7 @@ export function begin() {
   byId("messages").replaceChildren(el("div", { class: "welcome" },
     el("img", { src: "/page/icon.svg", alt: "", width: 52, height: 52 }),
     el("h2", {}, "What would you like to know?"),
-    el("p", {}, "The model runs on the computer that serves this page, and nothing leaves it. Conversations are kept there and go on in the terminal, too."),
+    el("p", {}, "The model runs on the computer that serves this page. Conversations are kept there, and go on in the terminal, too."),
     el("div", { class: "ideas" }, ...ideas)));
   meter(0, 0);
   state.changed();
