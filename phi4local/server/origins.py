@@ -31,6 +31,8 @@ _ORIGIN = re.compile(
 )
 _METHODS = b"GET, POST, DELETE, OPTIONS, HEAD"
 _KEPT_SECONDS = b"600"
+_OWN_PAGE = "/page-api/"
+"""Kept conversations are for this server's own page: other pages of this machine get answers only."""
 _FOREIGN = (b"cross-site", b"same-site")
 """Values of Sec-Fetch-Site for requests that another site's page caused."""
 
@@ -56,7 +58,7 @@ class KnownCallers:
             await self._app(scope, receive, send)
             return
         headers = scope["headers"]
-        problem = self._problem(headers)
+        problem = self._problem(scope["path"], headers)
         if problem is not None:
             await self._shapes.response(scope["path"], 403, problem)(scope, receive, send)
             return
@@ -69,7 +71,7 @@ class KnownCallers:
         else:
             await self._app(scope, receive, _telling(send, origin))
 
-    def _problem(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    def _problem(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """Say why a request is refused, or return `None`."""
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
@@ -81,7 +83,8 @@ class KnownCallers:
             if foreign and _last(headers, b"sec-fetch-mode") != b"navigate":
                 return "the header `Sec-Fetch-Site` says that a page of another site asks"
             return None
-        if len(origins) != 1 or not self._may_ask(origins[0], hosts[0]):
+        own = path.startswith(_OWN_PAGE)
+        if len(origins) != 1 or not (_same(origins[0], hosts[0]) if own else self._may_ask(*origins, *hosts)):
             shown = origins[0].decode("ascii", "backslashreplace")[:80]
             return f"the header `Origin: {shown}` names a page that may not ask; `--allow-origin` allows one"
         return None
@@ -100,8 +103,13 @@ class KnownCallers:
         found = _ORIGIN.fullmatch(text)
         if found is None:
             return False
-        same = text.partition("://")[2] == host.decode("ascii", "replace").lower()
-        return same or is_loopback(found["host"])
+        return _same(origin, host) or is_loopback(found["host"])
+
+
+def _same(origin: bytes, host: bytes) -> bool:
+    """Return whether a page is this server's own. Example: `http://localhost:8004` and `localhost:8004`."""
+    scheme, _, place = origin.lower().partition(b"://")
+    return scheme in (b"http", b"https") and place == host.lower()
 
 
 def _is_address(name: str) -> bool:

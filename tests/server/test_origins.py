@@ -110,6 +110,21 @@ def test_a_page_of_the_address_that_was_asked_may_ask():
     assert ask([(b"host", b"192.168.1.20:8004"), (b"origin", b"http://192.168.1.21:8004")])[0] == 403
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:8004", 200), ("http://localhost:3000", 403), ("http://localhost:8004", 403),
+        ("https://chat.example", 403), ("https://evil.example", 403), ("null", 403),
+        ("ftp://127.0.0.1:8004", 403),
+    ],
+)  # fmt: skip
+def test_kept_conversations_are_for_the_servers_own_page(origin, status):
+    headers = [(b"host", OURS.encode()), (b"origin", origin.encode())]
+    everyone = ServerOptions(allowed_origins=("*", "https://chat.example"))
+    for options in (OPTIONS, everyone):
+        assert ask(headers, options=options, path="/page-api/sessions")[0] == status
+
+
 def test_two_origins_are_refused():
     headers = [(b"host", OURS.encode()), (b"origin", b"http://localhost"), (b"origin", b"http://localhost")]
     assert ask(headers)[0] == 403
