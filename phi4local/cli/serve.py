@@ -102,7 +102,7 @@ def serve(
     require_gpu: options.RequireGpu = False,
     yes: options.Yes = False,
 ) -> None:
-    """Serve models: a web page, and OpenAI's and Ollama's interfaces.
+    """Serve models: a web page, and OpenAI's, Ollama's and Anthropic's interfaces.
 
     Example: phi4local serve phi4-nano, then curl http://127.0.0.1:8004/v1/models
     """

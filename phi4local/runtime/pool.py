@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -113,7 +114,7 @@ class ModelPool:
             kept.users -= 1
             kept.used = time.monotonic()
             if keep_alive_seconds is not None:
-                kept.keep_seconds = keep_alive_seconds
+                kept.keep_seconds = FOR_EVER if math.isinf(keep_alive_seconds) else keep_alive_seconds
             self._let_go(name, kept)
 
     def loaded(self) -> tuple[LoadedModel, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from phi4local import __version__
-from phi4local.server import health, metrics, ollama, openai, page
+from phi4local.server import anthropic, health, metrics, ollama, openai, page
 from phi4local.server.access import KeyRequired
 from phi4local.server.answering import Answering
 from phi4local.server.bodies import BodiesAreJson
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROUTERS = (
     page.files_router,
     openai.router,
+    anthropic.router,
     ollama.router,
     ollama.store_router,
     health.router,
@@ -35,7 +36,7 @@ ROUTERS = (
     page.router,
 )
 """Every endpoint. A dialect adds its router here, and its error body below."""
-ERROR_BODIES = {"": openai.error_body, "/api": ollama.error_body}
+ERROR_BODIES = {"": openai.error_body, "/api": ollama.error_body, "/v1/messages": anthropic.error_body}
 """The shape of errors by the beginning of the path; the longest one counts."""
 MIDDLEWARE: tuple[Any, ...] = (metrics.Counted, KnownCallers, KeyRequired, BodyLimit)
 """ASGI middleware, the outermost first; each is called with `app`, `options`, `shapes` and `pool`."""

@@ -100,9 +100,10 @@ def test_how_long_it_stays():
             pass
         assert 0 < pool.loaded()[0].seconds_left <= 0.2
         await unloaded(pool, "phi4-nano")
-        async with pool.use("phi4-nano", keep_alive_seconds=-1):
-            pass
-        assert pool.loaded()[0].seconds_left is None
+        for ever in (-1, float("inf")):
+            async with pool.use("phi4-nano", keep_alive_seconds=ever):
+                pass
+            assert pool.loaded()[0].seconds_left is None
         async with pool.use("phi4-nano", keep_alive_seconds=100):
             pass
         assert 90 < pool.loaded()[0].seconds_left <= 100

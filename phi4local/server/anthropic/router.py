@@ -1,0 +1,73 @@
+"""Anthropic's endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from phi4local.errors import Phi4LocalError
+from phi4local.server.anthropic.bodies import CountBody, MessageBody, answers
+from phi4local.server.anthropic.errors import error_body
+from phi4local.server.anthropic.frames import AnthropicMessage, frame
+from phi4local.server.anthropic.requests import MessagesRequest, Talk
+from phi4local.server.errors import field_of, message_of, status_of
+from phi4local.server.replies import streamed, unless_disconnected
+from phi4local.server.strict import report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from phi4local.assistant.events import ConversationEvent
+    from phi4local.runtime.pool import ModelPool
+
+router = APIRouter(prefix="/v1/messages", tags=["Anthropic"])
+
+
+@router.post("", responses=answers(MessageBody, streams=True))
+async def messages(request: Request, wanted: MessagesRequest) -> Response:
+    """Answer a conversation."""
+    numbered = request.app.state.answering.events(wanted.as_task())
+    message, headers = AnthropicMessage(wanted.model), report(wanted.ignored())
+    if wanted.stream:
+        frames = _frames(numbered, message)
+        return await streamed(request, frames, media_type="text/event-stream", headers=headers)
+    body = await unless_disconnected(request, _whole(numbered, message))
+    return JSONResponse(body, headers=headers)
+
+
+@router.post("/count_tokens", responses=answers(CountBody))
+async def count(request: Request, wanted: Talk) -> dict[str, int]:
+    """Count the tokens of a conversation, without answering it."""
+    pool: ModelPool = request.app.state.pool
+    prompt = wanted.prompt()
+    async with pool.use(wanted.model) as model:
+        return {"input_tokens": await asyncio.to_thread(model.count_tokens, prompt)}
+
+
+async def _frames(
+    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], message: AnthropicMessage
+) -> AsyncGenerator[str, None]:
+    begun = False
+    try:
+        async with contextlib.aclosing(numbered) as events:
+            async for _, event in events:
+                for body in message.events(event):
+                    begun = True
+                    yield frame(body)
+    except Phi4LocalError as error:
+        if not begun:
+            raise  # its own status tells more than an event
+        yield frame(error_body(status_of(error), message_of(error), field_of(error)))
+
+
+async def _whole(
+    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], message: AnthropicMessage
+) -> dict[str, Any]:
+    async with contextlib.aclosing(numbered) as events:
+        async for _, event in events:
+            message.take(event)
+    return message.whole()
