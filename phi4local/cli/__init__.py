@@ -22,6 +22,7 @@ from phi4local.cli import (
     create,
     disk_usage,
     doctor,
+    eval,  # noqa: A004 - the command's name
     imatrix,
     import_file,
     list_models,
@@ -78,6 +79,7 @@ app.command("verify")(verify.verify)
 app.add_typer(sessions.app)
 app.command("bench")(bench.bench)
 app.command("quality")(quality.quality)
+app.command("eval")(eval.evaluate)
 app.command("doctor")(doctor.doctor)
 
 

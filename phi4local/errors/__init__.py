@@ -14,6 +14,7 @@
     ├── UnknownQuantizationError        a quantization that the converter does not make
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GuardPolicyError            a guard's policy with something that means nothing
+    │   ├── EvaluationDataError         questions of a benchmark that cannot be read
     │   ├── DocumentError               a document that is missing, binary, encrypted, damaged or too large
     │   ├── GGUFError                   a GGUF header or its values
     │   ├── ModelFileChangedError       a file that was replaced or removed while its model ran
@@ -71,6 +72,7 @@
 
 from phi4local.errors.base import (
     DocumentError,
+    EvaluationDataError,
     FileFormatError,
     FileWriteError,
     GuardCheckError,
@@ -155,6 +157,7 @@ __all__ = [
     "EngineError",
     "EngineHungError",
     "EngineRestartError",
+    "EvaluationDataError",
     "FileChangedError",
     "FileFormatError",
     "FileWriteError",

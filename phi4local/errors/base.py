@@ -57,6 +57,12 @@ class DocumentError(FileFormatError):
         super().__init__(path, problem, hint=hint or "text, Markdown, code, HTML and PDF files can be read")
 
 
+class EvaluationDataError(FileFormatError):
+    """Questions of a benchmark that cannot be read."""
+
+    hint = "MGSM's files are at https://github.com/google-research/url-nlp/tree/main/mgsm"
+
+
 class FileWriteError(Phi4LocalError):
     """The operating system refused a write; nothing was left under the final name."""
 
