@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import time
 from dataclasses import dataclass, field
@@ -53,6 +54,11 @@ class _Kept:
     used: float = field(default_factory=time.monotonic)
     timer: asyncio.TimerHandle | None = None
 
+    def told(self, name: str, now: float) -> LoadedModel:
+        stays = self.users > 0 or self.keep_seconds < 0
+        left = None if stays else max(0.0, self.used + self.keep_seconds - now)
+        return LoadedModel(name=name, model=self.model, users=self.users, seconds_left=left)
+
 
 class ModelPool:
     """Opens models by the names that clients say, and keeps them for a while.
@@ -79,6 +85,7 @@ class ModelPool:
         self._keep_alive_seconds = keep_alive_seconds
         self._kept: dict[str, _Kept] = {}
         self._opening = asyncio.Lock()
+        self._loading: dict[str, asyncio.Task[_Kept]] = {}
         self._unloading: set[asyncio.Task[bool]] = set()
 
     @classmethod
@@ -120,22 +127,20 @@ class ModelPool:
     def loaded(self) -> tuple[LoadedModel, ...]:
         """Return what is in memory."""
         now = time.monotonic()
-        return tuple(
-            LoadedModel(
-                name=name,
-                model=kept.model,
-                users=kept.users,
-                seconds_left=None
-                if kept.users or kept.keep_seconds < 0
-                else max(0.0, kept.used + kept.keep_seconds - now),
-            )
-            for name, kept in self._kept.items()
-        )
+        return tuple(kept.told(name, now) for name, kept in self._kept.items())
 
     def names(self) -> tuple[str, ...]:
         """Return every name that a client may say: what is loaded, then the models of the store."""
         here = [str(model.reference) for model in installed.installed() if model.kind == "gguf"]
         return tuple(dict.fromkeys([*self._kept, *here, resolve.EMBEDDED_MODEL]))
+
+    async def release(self, name: str) -> bool:
+        """Unload a model as soon as nobody uses it; `False` when it was not loaded."""
+        kept = self._kept.get(name)
+        if kept is None:
+            return False
+        kept.keep_seconds = 0
+        return await self.stop(name) if not kept.users else True
 
     async def stop(self, name: str) -> bool:
         """Unload a model, in use or not; `False` when it was not loaded."""
@@ -148,23 +153,35 @@ class ModelPool:
         return True
 
     async def close(self) -> None:
-        """Unload everything."""
+        """Unload everything, what is being loaded too."""
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
         for name in list(self._kept):
             await self.stop(name)
         await asyncio.gather(*self._unloading)
 
     async def _loaded(self, name: str) -> _Kept:
         """Return a model with one user more, so that nothing unloads it meanwhile."""
-        kept = self._kept.get(name)
-        if kept is None:
-            async with self._opening:
-                kept = self._kept.get(name) or await self._load(name)
+        while (kept := self._kept.get(name)) is None:
+            if name not in self._loading:
+                # A task of its own: who asked may leave, and what was loaded must not be lost then.
+                self._loading[name] = task = asyncio.ensure_future(self._load(name))
+                task.add_done_callback(functools.partial(self._was_loaded, name))
+            await asyncio.shield(self._loading[name])
         kept.users += 1
         return kept
 
+    def _was_loaded(self, name: str, task: asyncio.Task[_Kept]) -> None:
+        del self._loading[name]
+        if not task.cancelled() and task.exception() is None:
+            self._let_go(name, task.result())
+
     async def _load(self, name: str) -> _Kept:
         await asyncio.to_thread(require_served, name)
-        await asyncio.gather(*self._unloading)  # whose memory is not free yet
+        async with self._opening:
+            await asyncio.gather(*self._unloading)  # whose memory is not free yet
+            return await self._open_with_room(name)
+
+    async def _open_with_room(self, name: str) -> _Kept:
         while True:
             try:
                 model = await asyncio.to_thread(self._open, name)

@@ -77,6 +77,7 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
     app.state.options = options
     app.state.pool = pool
     app.state.metrics = metrics.Metrics()
+    app.state.proofs = health.Proofs(pool)
     app.state.answering = Answering(pool, options, guard, note=app.state.metrics.note_answer)
     for router in ROUTERS:
         app.include_router(router)

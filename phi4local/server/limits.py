@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from phi4local.server.options import ServerOptions
 
 
+_CLOSED = {"Connection": "close"}
+"""Without it the rest of the body would be read and thrown away, to use the connection again."""
+
+
 class BodyLimit:
     """ASGI middleware that refuses long bodies: at once when they announce it, else where the limit is.
 
@@ -32,7 +36,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         if _announced(scope) > self._most:
-            await self._shapes.response(scope["path"], 413, self._message)(scope, receive, send)
+            await self._shapes.response(scope["path"], 413, self._message, headers=_CLOSED)(
+                scope, receive, send
+            )
             return
         received = 0
 
@@ -41,7 +47,7 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._most:
-                raise HTTPException(413, self._message)
+                raise HTTPException(413, self._message, headers=_CLOSED)
             return message
 
         await self._app(scope, counted, send)

@@ -191,6 +191,19 @@ def test_long_bodies_are_refused_unread(served):
     assert request(served, [host, "Content-Length: 99999999999999999999999"])[0] == 400  # no number for HTTP
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_is_left_of_a_refused_body_is_not_read(served, announced):
+    place = urlsplit(served.address)
+    length = "Content-Length: 1000000000" if announced else "Transfer-Encoding: chunked"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {place.netloc}\r\n{length}\r\n\r\n".encode()
+    data = b"x" * 1_000_000
+    piece = data if announced else b"f4240\r\n" + data + b"\r\n"
+    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
+        connection.sendall(head)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(piece * 100)
+
+
 def test_a_body_of_unknown_length_is_refused_where_the_limit_is():
     """The part behind the limit is never asked for."""
     asked, sent = [], []

@@ -126,7 +126,7 @@ async def _without_prompt(
     pool: ModelPool, name: str, wanted: ChatRequest | GenerateRequest, answer: Answer
 ) -> dict[str, Any]:
     if wanted.keep_alive_seconds() == 0:
-        await pool.stop(name)
+        await pool.release(name)
         return answer.without_prompt("unload")
     async with pool.use(name, keep_alive_seconds=wanted.keep_alive_seconds()) as model:
         answer.loaded()

@@ -98,7 +98,7 @@ async def delete(request: Request, wanted: changes.DeleteRequest) -> Response:
     name, pool = wanted.target(), _pool(request)
     loaded_as = await asyncio.to_thread(changes.served_name, pool.loaded(), name)
     await asyncio.to_thread(changes.delete, name)
-    await pool.stop(loaded_as)
+    await pool.release(loaded_as)
     return Response()
 
 
@@ -129,7 +129,7 @@ async def _created(pool: ModelPool, name: str, statuses: Statuses) -> Statuses:
             yield status
     for one in pool.loaded():
         if one.name in (name, f"{name}:latest", name.removesuffix(":latest")):
-            await pool.stop(one.name)
+            await pool.release(one.name)
 
 
 def _pool(request: Request) -> ModelPool:

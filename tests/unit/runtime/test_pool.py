@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -147,6 +148,46 @@ def test_a_load_does_not_hold_up_who_is_loaded():
                 assert (await model.achat("Hello", max_tokens=2)).text
             assert not loading.done()
         await loading
+
+    run(9, work)
+
+
+def test_a_model_whose_client_left_while_it_was_loaded_is_kept_and_closed():
+    async def work(pool, opened):
+        with opened.lock:  # the load waits here
+            asking = asyncio.ensure_future(_use(pool, "phi-4"))
+            await asyncio.sleep(0.05)
+            asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asking
+        async with pool.use("phi-4") as model:
+            assert not closed(model)
+        assert opened.names == ["phi-4"]
+
+    run(9, work)
+
+
+def test_a_model_that_nobody_waits_for_any_more_goes_when_its_time_is_up():
+    async def work(pool, opened):
+        with opened.lock:
+            asking = asyncio.ensure_future(_use(pool, "phi-4"))
+            await asyncio.sleep(0.05)
+            asking.cancel()
+        while not opened.models:
+            await asyncio.sleep(0.005)
+        while not closed(opened.models[0]):
+            await asyncio.sleep(0.005)
+
+    run(9, work, keep_alive_seconds=0)
+
+
+def test_to_release_a_model_cuts_nobody_off():
+    async def work(pool, _opened):
+        async with pool.use("phi4-nano") as model:
+            assert await pool.release("phi4-nano")
+            assert (await model.achat("Hello", max_tokens=2)).text
+        await unloaded(pool, "phi4-nano")
+        assert not await pool.release("phi4-nano")
 
     run(9, work)
 
