@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phi4local.assistant.events import ToolCall
 from phi4local.assistant.tools.use import CALL_START
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class CallReader:
     """Tells a call from words: an answer that begins with `{"name"` is held back until it is whole.
 
-    A call that was cut off is no call: its text comes as words, and the answer's reason says `length`.
+    A call that was cut off is no call: its text comes as words, and the answer's reason says `length`. Nor is
+    one whose arguments no JSON can say, such as the number `1e999`.
 
     Args:
         names: of the tools; JSON that names another one is words.
@@ -64,7 +65,8 @@ class CallReader:
         name, arguments = found.get("name"), found.get("arguments")
         if not (isinstance(name, str) and name in self._names and isinstance(arguments, dict)):
             return None
-        return ToolCall(name, json.dumps(arguments, ensure_ascii=False))
+        told = _as_json(arguments)
+        return None if told is None else ToolCall(name, told)
 
     def _as_words(self) -> Text:
         ids = tuple(token for event in self._held for token in event.token_ids)
@@ -72,3 +74,13 @@ class CallReader:
         held = Text(self._text(), ids, tuple(each for entry in entries for each in entry) or None)
         self._held = []
         return held
+
+
+def _as_json(arguments: dict[str, Any]) -> str | None:
+    """Return arguments as JSON, or `None` for infinite numbers and halves of characters."""
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError:
+        return None
+    return text

@@ -47,7 +47,9 @@ WORDS = (
     "It is late.", "", " ", "{", '{"name"', '{"name": "now"', '{"name": "later", "arguments": {}}',
     '{"name": "now", "arguments": []}', '{"names": 1}', '[{"name": "now", "arguments": {}}]',
     '{"name": "now", "arguments": {}} and more', "{" * 3000, '{"name": ["now"], "arguments": {}}',
-    'Here: {"name": "now", "arguments": {}}',
+    'Here: {"name": "now", "arguments": {}}', '{"name": "now", "arguments": {"a": 1e999}}',
+    '{"name": "now", "arguments": {"a": [NaN]}}', '{"name": "now", "arguments": {"a": "\\ud800"}}',
+    '{"name": "now", "arguments": {"\\udfff": 1}}',
 )  # fmt: skip
 
 
