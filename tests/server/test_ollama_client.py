@@ -11,6 +11,8 @@ import pytest
 
 QUESTION = [{"role": "user", "content": "What is 3 plus 4?"}]
 STORY = [{"role": "system", "content": "You are kind."}, {"role": "user", "content": "Tell me a story."}]
+SKY = [{"role": "user", "content": "Why is the sky blue?"}]
+"""Every word of its answer is clear: in a story, what else is in a batch may move a choice between two."""
 EXACT = {"temperature": 0, "seed": 1}
 TEMPLATED = "<|im_start|>user<|im_sep|>What is 3 plus 4?<|im_end|><|im_start|>assistant<|im_sep|>"
 
@@ -25,8 +27,8 @@ def ask(client, messages=QUESTION, *, options=None, **more):
     return client.chat("phi4-nano", messages, options={**EXACT, **(options or {})}, **more)
 
 
-@pytest.mark.parametrize("messages", [QUESTION, STORY])
-@pytest.mark.parametrize("sampling", [EXACT, {"temperature": 0.9, "seed": 7}])
+@pytest.mark.parametrize("messages", [QUESTION, SKY])
+@pytest.mark.parametrize("sampling", [EXACT, {"temperature": 0.2, "seed": 7}])
 def test_answer_is_the_models_own(client, nano, messages, sampling):
     expected = nano.chat(messages, max_tokens=40, **sampling).result()
     got = client.chat("phi4-nano", messages, options={**sampling, "num_predict": 40})
@@ -42,10 +44,8 @@ def test_answer_is_the_models_own(client, nano, messages, sampling):
 
 
 def test_streamed_answer_is_the_models_own(client, nano):
-    # Every word of this answer is clear; in a story, what else is in a batch may move a choice between two.
-    sky = [{"role": "user", "content": "Why is the sky blue?"}]
-    expected = nano.chat(sky, max_tokens=20, **EXACT).result()
-    parts = list(ask(client, sky, options={"num_predict": 20}, stream=True))
+    expected = nano.chat(SKY, max_tokens=20, **EXACT).result()
+    parts = list(ask(client, SKY, options={"num_predict": 20}, stream=True))
     assert "".join(part.message.content for part in parts) == expected.text
     assert len(parts) > 3
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
@@ -55,9 +55,9 @@ def test_streamed_answer_is_the_models_own(client, nano):
 
 def test_generate_is_a_conversation_with_one_turn(client, nano):
     got = client.generate(
-        "phi4-nano", "Tell me a story.", system="You are kind.", options={**EXACT, "num_predict": 20}
+        "phi4-nano", "Tell me a story.", system="You are kind.", options={**EXACT, "num_predict": 4}
     )
-    assert got.response == nano.chat(STORY, max_tokens=20, **EXACT).text
+    assert got.response == nano.chat(STORY, max_tokens=4, **EXACT).text
     parts = list(client.generate("phi4-nano", "What is 3 plus 4?", options=EXACT, stream=True))
     assert "".join(part.response for part in parts) == nano.chat(QUESTION, **EXACT).text
 
