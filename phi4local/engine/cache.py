@@ -84,12 +84,18 @@ class Cache:
                     best = Prefix(holding, count)
         return best
 
-    def begin(self, prefix: Prefix, key: AdapterKey) -> Holding:
+    def begin(self, prefix: Prefix, key: AdapterKey, *, bare: bool = False) -> Holding:
         """Return a live sequence that holds `prefix`, or nothing where copying it would not pay.
+
+        With `bare`, when nobody is live, it gets the first cells and no others beside: attention's sums are
+        divided by how far the cells in use reach.
 
         A kept sequence that is a prefix as a whole is gone on with; so is the one that would be evicted
         to make a place for the new one.
         """
+        if bare and self.cells.unified:
+            self.make_room(self.cells.capacity)
+            self._context.wipe(zero=False)
         source = prefix.holding
         target = self._idle(prefix)
         if target is source:

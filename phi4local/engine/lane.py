@@ -122,7 +122,7 @@ class Lane:
         missing = len(sequence.tokens) - prefix.tokens + len(holders) * REPEATABLE_TOKENS
         if holders and self.cache.available() < missing:
             return
-        holding = self.cache.begin(prefix, sequence.key)
+        holding = self.cache.begin(prefix, sequence.key, bare=sequence.repeatable and not holders)
         sequence.begin(holding, self.cache.cells.length(holding.number), self.context)
         self.cache.set_aside()
 

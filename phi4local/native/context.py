@@ -215,9 +215,9 @@ class NativeContext:
         self._api.llama_memory_seq_rm(self.memory, sequence, start, end)
         self._api.llama_memory_seq_add(self.memory, sequence, end, -1, start - end)
 
-    def wipe(self) -> None:
-        """Drop all cached tokens and set their keys and values to zero."""
-        self._api.llama_memory_clear(self.memory, True)  # noqa: FBT003
+    def wipe(self, *, zero: bool = True) -> None:
+        """Drop all cached tokens, set their keys and values to zero, and begin again at the first cell."""
+        self._api.llama_memory_clear(self.memory, zero)
 
     def can_move_cells(self) -> bool:
         """Return whether `cut_out` may be called; llama.cpp would abort otherwise."""

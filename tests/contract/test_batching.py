@@ -93,6 +93,19 @@ def test_long_answers_in_a_batch_are_those_of_one_at_a_time(start, layout, count
             assert likely - less_likely < 1e-3  # the tolerance of the logits against transformers
 
 
+@pytest.mark.parametrize("fused", [None, False], ids=["fused", "not fused"])
+def test_a_seed_gives_the_same_numbers_whatever_was_asked_before(checkpoint, tmp_path, fused, native_library):
+    """Each request leaves cells behind; with two threads, sums are divided by how many cells are in use."""
+    convert_checkpoint(checkpoint, tmp_path / "nano.gguf", "Q8_0")
+    file = file_facts(gguf.validate(tmp_path / "nano.gguf")).model_file()
+    settings = LoadSettings(threads=2, parallel=4, flash_attention=fused)
+    sampling = SamplingSettings(temperature=0.8, seed=3, logprobs=2)
+    with Engine(file, settings) as engine:
+        request = ask(some_ids(13, 1), sampling=sampling, max_tokens=10, ignore_end=True)
+        numbers = {engine.submit(request).result().logprobs for _ in range(30)}
+    assert len(numbers) == 1
+
+
 def test_a_system_prompt_of_eight_requests_is_evaluated_once(start):
     engine = start(parallel=8, context_tokens=2048)
     head = some_ids(1000, 0)

@@ -47,8 +47,9 @@ def ask(ids, **sampling):
 
 def test_greedy_answers_are_those_of_transformers(engine, checkpoint):
     cases = json.loads((checkpoint / "expected-greedy.json").read_text())["greedy"]
-    running = [engine.submit(ask(case["prompt_ids"], temperature=0)) for case in cases]
-    assert [list(g.result().token_ids) for g in running] == [case["generated_ids"] for case in cases]
+    # One after the other and with a seed: some choices of the model are near ones, which a batch may move.
+    answers = [engine.submit(ask(case["prompt_ids"], temperature=0, seed=1)).result() for case in cases]
+    assert [list(answer.token_ids) for answer in answers] == [case["generated_ids"] for case in cases]
 
 
 WAYS = {
