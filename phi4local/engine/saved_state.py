@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import hashlib
 import json
+import os
 import struct
 import sys
 from dataclasses import asdict, dataclass
@@ -117,6 +118,8 @@ def write_saved(path: Path, identity: StateIdentity, state: SavedState, *, most_
             hint="allow more with `most_bytes`, or load the model with a smaller KV cache type",
         )
     with new_file(path, overwrite=True, size_bytes=size) as file:
+        if hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), 0o600)  # whoever reads it knows what was said
         for part in parts:
             file.write(part)
     return size

@@ -49,6 +49,10 @@ class WhilePossible:
         """Write down another instruction."""
         self._write(lambda session: session.set_system(text))
 
+    def set_model(self, name: str, digest: str | None = None) -> None:
+        """Write down that another model goes on."""
+        self._write(lambda session: session.set_model(name, digest))
+
     def note(self, kind: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
         """Write down something that is no message."""
         self._write(lambda session: session.note(kind, **facts))

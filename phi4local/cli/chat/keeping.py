@@ -62,8 +62,8 @@ def go_on(chat: Chat, session: Session) -> None:
     chat.conversation.load(session.messages, None)
     _record(chat, session)
     _restore(chat, before.settings)
-    if before.model != title or before.digest != digest:
-        session.set_model(title, digest)
+    if chat.record is not None and (before.model != title or before.digest != digest):
+        chat.record.set_model(title, digest)
     _restore_state(chat, session)
     chat.recount()
     for line in session.skipped:
@@ -86,7 +86,6 @@ def save_state(chat: Chat) -> None:
     conversation, path = chat.conversation, chat.session.snapshot_path
     try:
         kept = chat.model.save(conversation.messages, path, kept_ids=conversation.kept_ids)
-        path.chmod(0o600)  # as the session's file; the folder is its owner's alone already
     except (SavedStateError, FileWriteError, InvalidSettingError, EngineError, OSError) as error:
         render.notice(f"note: the state of the conversation is not kept: {error}")
         return

@@ -140,18 +140,22 @@ def test_hostile_tools_end_no_turn(nano):
     assert controls(talk) == controls(plain)
 
 
-@pytest.mark.parametrize("choice", ["required", "auto"])
-def test_calls_follow_their_schema_whatever_is_sampled(nano, choice):
-    schemas = [each for each in SCHEMAS.values() if each.get("type") == "object"][:8]
-    assert len(schemas) == 8
+@pytest.mark.parametrize("count", [8, pytest.param(40, marks=pytest.mark.full)])
+def test_calls_follow_their_schema_whatever_is_sampled(nano, count):
+    """Where the model decides whether it calls, tests/contract/test_tool_calls.py holds calls to schemas."""
+    schemas = [each for each in SCHEMAS.values() if each.get("type") == "object"][:count]
+    assert len(schemas) == count
+    ended = 0
     for seed, schema in enumerate(schemas):
-        use = ToolUse(tools=(Tool(name="a", parameters=schema), Tool(name="b")), choice=choice)
+        use = ToolUse(tools=(Tool(name="a", parameters=schema), Tool(name="b")), choice="required")
         sampling = SamplingSettings.from_mapping({**use.structure(), "temperature": 1.5, "seed": seed})
         answer = nano.chat(use.told([Message("user", "Go")]), sampling=sampling, max_tokens=150).result()
-        if choice == "required" and answer.finished.reason == "stop":
+        if answer.finished.reason == "stop":
+            ended += 1
             (call,) = [event for event in read(answer.text, 1000, ("a", "b")) if isinstance(event, ToolCall)]
             expected = schema if call.name == "a" else {"type": "object", "maxProperties": 0}
             jsonschema.validate(json.loads(call.arguments), expected)
+    assert ended > count / 2
 
 
 def test_the_named_tool_is_called(nano):

@@ -53,8 +53,8 @@ def _exchange(chat: Chat, name: str | None, adapters: list[str]) -> None:
 def _open(chat: Chat, name: str | None, adapters: list[str]) -> None:
     opened: LanguageModel = chat.open_model(name, adapters)
     chat.conversation.take_over(opened)
-    if chat.session is not None:
-        chat.session.set_model(title_of(opened), digest_of(opened))
+    if chat.record is not None:
+        chat.record.set_model(title_of(opened), digest_of(opened))
     chat.model_name, chat.adapters = name, adapters
     chat.renew_guard()
 
