@@ -41,7 +41,7 @@ class Answer:
     @property
     def stopped(self) -> bool:
         """Whether a stop text came."""
-        return self._text.stopped
+        return self._text.stopped_by is not None
 
     def add(self, choice: Choice, piece: bytes) -> None:
         """Take the next token and the bytes it stands for; emit an event when the last one is old enough."""
@@ -54,10 +54,11 @@ class Answer:
         if self.tokens == 1 or self.last - self._emitted >= EMIT_SECONDS:
             self.flush()
 
-    def finish(self) -> None:
-        """Emit everything that was held back."""
+    def finish(self) -> str | None:
+        """Emit everything that was held back; return the stop text that came, if one did."""
         self._texts.append(self._text.finish())
         self.flush()
+        return self._text.stopped_by
 
     def flush(self) -> None:
         """Emit what was not told yet."""

@@ -128,11 +128,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The last event of a generation."""
+    """The last event of a generation; `stop_text` is the one that ended it, if one of them did."""
 
     reason: FinishReason
     usage: Usage
     timings: Timings
+    stop_text: str | None = None
 
     @property
     def prompt_tokens_per_second(self) -> float:

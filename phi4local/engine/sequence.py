@@ -121,7 +121,7 @@ class Sequence:
 
     def finish(self, reason: FinishReason) -> None:
         """Emit the rest of the text and `Finished`."""
-        self._answer.finish()
+        stop_text = self._answer.finish()
         usage = Usage(
             prompt_tokens=self._prompt_tokens,
             reused_tokens=self._reused_tokens or 0,
@@ -135,7 +135,7 @@ class Sequence:
             generation_seconds=self._answer.last - self._answer.first,
             sampling_seconds=self._sampling_seconds,
         )
-        self.job.emit(Finished(reason=reason, usage=usage, timings=timings))
+        self.job.emit(Finished(reason=reason, usage=usage, timings=timings, stop_text=stop_text))
         self.close()
 
     def fail(self, error: BaseException) -> None:

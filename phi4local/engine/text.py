@@ -12,14 +12,17 @@ class TextStream:
     cannot become one. Bytes that are no UTF-8 become one U+FFFD for each maximal bad part (Unicode 3.9).
 
     Example: with `stop=("END",)`, feeding `b"a E"`, `b"N"`, `b"Ds"` gives `"a "`, `""`, and then
-    `stopped` is true with nothing more.
+    `stopped_by` is "END" with nothing more.
+
+    Attributes:
+        stopped_by: the stop text that came, or `None`.
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = stop
         self._held = ""
-        self.stopped = False
+        self.stopped_by: str | None = None
 
     def feed(self, data: bytes) -> str:
         """Take the bytes of a token and return the text that is certain by now."""
@@ -28,18 +31,18 @@ class TextStream:
     def finish(self) -> str:
         """Return what was still held when the answer ended."""
         rest = self._release(self._decoder.decode(b"", final=True))
-        held, self._held = ("" if self.stopped else self._held), ""
+        held, self._held = ("" if self.stopped_by else self._held), ""
         return rest + held
 
     def _release(self, text: str) -> str:
-        if not self._stop or self.stopped:
-            return "" if self.stopped else text
+        if not self._stop or self.stopped_by:
+            return "" if self.stopped_by else text
         text = self._held + text
-        places = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
+        places = [(place, stop) for stop in self._stop if (place := text.find(stop)) >= 0]
         if places:
-            self.stopped = True
+            place, self.stopped_by = min(places)
             self._held = ""
-            return text[: min(places)]
+            return text[:place]
         keep = max(_overlap(text, stop) for stop in self._stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

@@ -78,6 +78,11 @@ def field_of(error: Phi4LocalError) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def body_for(make: ErrorBody, error: Phi4LocalError) -> dict[str, Any]:
+    """Return the body of an error in a dialect, for an answer that has begun."""
+    return dict(make(status_of(error), message_of(error), field_of(error)))
+
+
 class ErrorShapes:
     """Finds the error body of the dialect that a path belongs to: the longest prefix counts.
 

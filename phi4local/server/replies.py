@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from phi4local.errors import Phi4LocalError
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 
     from starlette.requests import Request
 
@@ -41,6 +44,30 @@ async def unless_disconnected(request: Request, work: Coroutine[None, None, _Res
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def with_error_frame(
+    frames: AsyncGenerator[str, None], make_frame: Callable[[Phi4LocalError], str]
+) -> AsyncGenerator[str, None]:
+    """Yield frames; an error behind the first one is told as a frame, and ends them.
+
+    Args:
+        frames: what is sent.
+        make_frame: makes the frame of an error.
+
+    Raises:
+        Phi4LocalError: before the first frame, where its own status tells more than a frame.
+    """
+    begun = False
+    try:
+        async with contextlib.aclosing(frames) as opened:
+            async for frame in opened:
+                begun = True
+                yield frame
+    except Phi4LocalError as error:
+        if not begun:
+            raise
+        yield make_frame(error)
 
 
 async def streamed(

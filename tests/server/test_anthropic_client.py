@@ -80,7 +80,9 @@ def test_events_add_up_to_the_same_message(client, create):
 def test_length_and_stop_sequences(create, nano):
     cut = create(max_tokens=3)
     assert (cut.stop_reason, cut.usage.output_tokens) == ("max_tokens", 3)
-    stopped = create(stop_sequences=[" is"])
+    assert cut.stop_sequence is None
+    stopped = create(stop_sequences=["7", " is"])
+    assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", " is")
     assert stopped.content[0].text == nano.chat(QUESTION, stop=[" is"], **EXACT).text == "3 plus 4"
 
 

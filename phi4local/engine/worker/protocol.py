@@ -199,6 +199,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
         "reason": event.reason,
         "usage": asdict(usage),
         "timings": asdict(timings),
+        "stop_text": event.stop_text,
     }
 
 
@@ -212,6 +213,7 @@ def event_from_json(data: dict[str, Any]) -> Event:
         reason=data["reason"],
         usage=Usage(**data["usage"]),
         timings=Timings(**data["timings"]),
+        stop_text=data["stop_text"],
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-StopReason = Literal["end_turn", "max_tokens", "tool_use", "refusal"]
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]
 
 
 class ErrorDetail(BaseModel):
@@ -41,7 +41,7 @@ class MessageBody(BaseModel):
     model: str
     content: list[dict[str, Any]]
     stop_reason: StopReason
-    stop_sequence: None
+    stop_sequence: str | None
     usage: UsageBody
 
 

@@ -29,8 +29,6 @@ def frame(body: dict[str, Any]) -> str:
 class AnthropicMessage:
     """Collects the events of one answer, and gives events or the whole message.
 
-    Which stop sequence ended an answer is not told apart from its own end: `stop_reason` says `end_turn`.
-
     Args:
         model: its name, as the client said it.
     """
@@ -40,6 +38,7 @@ class AnthropicMessage:
         self._model = model
         self._blocks: list[dict[str, Any]] = []
         self._reason: str | None = None
+        self._stop_text: str | None = None
         self._usage: Usage | None = None
         self._begun = False
 
@@ -63,7 +62,7 @@ class AnthropicMessage:
         if isinstance(event, Finished):
             if self._blocks:
                 yield _stopped(len(self._blocks) - 1)
-            ended = {"stop_reason": self._reason, "stop_sequence": None}
+            ended = {"stop_reason": self._reason, "stop_sequence": self._stop_text}
             yield {"type": "message_delta", "delta": ended, "usage": self._counts()}
             yield {"type": "message_stop"}
 
@@ -83,7 +82,9 @@ class AnthropicMessage:
         if isinstance(event, Blocked):
             self._reason = "refusal"
         elif isinstance(event, Finished):
-            self._reason = self._reason or _REASONS[event.reason]
+            self._stop_text = event.stop_text
+            usual = "stop_sequence" if event.stop_text else _REASONS[event.reason]
+            self._reason = self._reason or usual
             self._usage = event.usage
         return None
 
@@ -105,7 +106,7 @@ class AnthropicMessage:
             "model": self._model,
             "content": content,
             "stop_reason": reason,
-            "stop_sequence": None,
+            "stop_sequence": self._stop_text,
             "usage": self._counts(),
         }
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from phi4local.errors import Phi4LocalError
 from phi4local.server.anthropic.bodies import CountBody, MessageBody, answers
 from phi4local.server.anthropic.errors import error_body
 from phi4local.server.anthropic.frames import AnthropicMessage, frame
 from phi4local.server.anthropic.requests import MessagesRequest, Talk
-from phi4local.server.errors import field_of, message_of, status_of
-from phi4local.server.replies import streamed, unless_disconnected
+from phi4local.server.errors import body_for
+from phi4local.server.replies import streamed, unless_disconnected, with_error_frame
 from phi4local.server.strict import report
 
 if TYPE_CHECKING:
@@ -33,7 +32,9 @@ async def messages(request: Request, wanted: MessagesRequest) -> Response:
     numbered = request.app.state.answering.events(wanted.as_task())
     message, headers = AnthropicMessage(wanted.model), report(wanted.ignored())
     if wanted.stream:
-        frames = _frames(numbered, message)
+        frames = with_error_frame(
+            _frames(numbered, message), lambda error: frame(body_for(error_body, error))
+        )
         return await streamed(request, frames, media_type="text/event-stream", headers=headers)
     body = await unless_disconnected(request, _whole(numbered, message))
     return JSONResponse(body, headers=headers)
@@ -51,17 +52,10 @@ async def count(request: Request, wanted: Talk) -> dict[str, int]:
 async def _frames(
     numbered: AsyncGenerator[tuple[int, ConversationEvent], None], message: AnthropicMessage
 ) -> AsyncGenerator[str, None]:
-    begun = False
-    try:
-        async with contextlib.aclosing(numbered) as events:
-            async for _, event in events:
-                for body in message.events(event):
-                    begun = True
-                    yield frame(body)
-    except Phi4LocalError as error:
-        if not begun:
-            raise  # its own status tells more than an event
-        yield frame(error_body(status_of(error), message_of(error), field_of(error)))
+    async with contextlib.aclosing(numbered) as events:
+        async for _, event in events:
+            for body in message.events(event):
+                yield frame(body)
 
 
 async def _whole(

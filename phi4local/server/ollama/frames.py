@@ -10,7 +10,9 @@ from phi4local.assistant.events import ToolCall
 from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.thinking import Thought
 from phi4local.engine import Finished, Text
+from phi4local.server.errors import body_for
 from phi4local.server.ollama.durations import moment, nanoseconds
+from phi4local.server.ollama.errors import error_body
 from phi4local.server.ollama.tools import called
 from phi4local.server.openai.logprobs import chat_logprobs
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phi4local.assistant.events import ConversationEvent
+    from phi4local.errors import Phi4LocalError
     from phi4local.runtime.vocabulary import KnowsTokens
 
 DONE_REASONS = {"stop": "stop", "length": "length", "time": "length", "cancelled": "stop"}
@@ -26,6 +29,11 @@ DONE_REASONS = {"stop": "stop", "length": "length", "time": "length", "cancelled
 def line(body: dict[str, Any]) -> str:
     r"""Return one line of a stream. Example: `{"done": true}` → '{"done":true}\n'."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def error_line(error: Phi4LocalError) -> str:
+    """Return an error of an answer that has begun, as a line of its stream."""
+    return line(body_for(error_body, error))
 
 
 class Answer:

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from phi4local.errors import Phi4LocalError
-from phi4local.server.errors import field_of, message_of, status_of
 from phi4local.server.ollama.bodies import NDJSON, ChatBody, EmbedBody, EmbeddingBody, GenerateBody, answers
 from phi4local.server.ollama.changes import served_name
 from phi4local.server.ollama.embeddings import EmbeddingsRequest, EmbedRequest, fitting
-from phi4local.server.ollama.errors import error_body
-from phi4local.server.ollama.frames import Answer, line
+from phi4local.server.ollama.frames import Answer, error_line, line
 from phi4local.server.ollama.options import chosen
 from phi4local.server.ollama.requests import ChatRequest, GenerateRequest
-from phi4local.server.replies import streamed, unless_disconnected
+from phi4local.server.replies import streamed, unless_disconnected, with_error_frame
 from phi4local.server.strict import report
 
 if TYPE_CHECKING:
@@ -78,7 +75,9 @@ async def _answered(
         return JSONResponse(body, headers=headers)
     events = _events(request, name, wanted, answer)
     if wanted.streams:
-        return await streamed(request, _lines(events, answer), media_type=NDJSON, headers=headers)
+        return await streamed(
+            request, with_error_frame(_lines(events, answer), error_line), media_type=NDJSON, headers=headers
+        )
     return JSONResponse(await unless_disconnected(request, _whole(events, answer)), headers=headers)
 
 
@@ -102,17 +101,10 @@ async def _events(
 async def _lines(
     events: AsyncGenerator[ConversationEvent, None], answer: Answer
 ) -> AsyncGenerator[str, None]:
-    begun = False
-    try:
-        async with contextlib.aclosing(events) as open_events:
-            async for event in open_events:
-                for body in answer.lines(event):
-                    begun = True
-                    yield line(body)
-    except Phi4LocalError as error:
-        if not begun:
-            raise  # its own status tells more than a line
-        yield line(error_body(status_of(error), message_of(error), field_of(error)))
+    async with contextlib.aclosing(events) as open_events:
+        async for event in open_events:
+            for body in answer.lines(event):
+                yield line(body)
 
 
 async def _whole(events: AsyncGenerator[ConversationEvent, None], answer: Answer) -> dict[str, Any]:

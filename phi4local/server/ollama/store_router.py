@@ -10,10 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from phi4local import __version__
-from phi4local.errors import Phi4LocalError
 from phi4local.runtime.fetch import plan_pull
 from phi4local.runtime.pool import require_served
-from phi4local.server.errors import field_of, message_of, status_of
 from phi4local.server.ollama import changes, records
 from phi4local.server.ollama.bodies import (
     NDJSON,
@@ -25,10 +23,9 @@ from phi4local.server.ollama.bodies import (
     VersionBody,
     answers,
 )
-from phi4local.server.ollama.errors import error_body
-from phi4local.server.ollama.frames import line
+from phi4local.server.ollama.frames import error_line, line
 from phi4local.server.ollama.progress import Statuses, nothing, told
-from phi4local.server.replies import streamed, unless_disconnected
+from phi4local.server.replies import streamed, unless_disconnected, with_error_frame
 from phi4local.server.strict import report
 
 if TYPE_CHECKING:
@@ -141,23 +138,17 @@ async def _told(
     request: Request, statuses: Statuses, *, stream: bool, headers: dict[str, str] | None = None
 ) -> Response:
     if stream:
-        return await streamed(request, _lines(statuses), media_type=NDJSON, headers=headers)
+        return await streamed(
+            request, with_error_frame(_lines(statuses), error_line), media_type=NDJSON, headers=headers
+        )
     await unless_disconnected(request, _ended(statuses))
     return JSONResponse(changes.SUCCESS, headers=headers)
 
 
 async def _lines(statuses: Statuses) -> AsyncGenerator[str, None]:
-    begun = False
-    try:
-        async with contextlib.aclosing(statuses) as open_statuses:
-            async for status in open_statuses:
-                begun = True
-                yield line(status)
-    except Phi4LocalError as error:
-        if not begun:
-            raise  # its own status tells more than a line
-        yield line(error_body(status_of(error), message_of(error), field_of(error)))
-        return
+    async with contextlib.aclosing(statuses) as open_statuses:
+        async for status in open_statuses:
+            yield line(status)
     yield line(changes.SUCCESS)
 
 

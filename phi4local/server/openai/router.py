@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from phi4local.errors import Phi4LocalError, UnknownModelError
+from phi4local.errors import UnknownModelError
 from phi4local.runtime.pool import ModelPool
 from phi4local.server.answering import Answering
-from phi4local.server.errors import field_of, message_of, status_of
+from phi4local.server.errors import body_for
 from phi4local.server.openai.bodies import (
     ChatBody,
     EmbeddingsBody,
@@ -26,7 +26,7 @@ from phi4local.server.openai.embeddings import EmbeddingRequest, embeddings_body
 from phi4local.server.openai.errors import error_body
 from phi4local.server.openai.frames import DONE, ChatCompletion, frame
 from phi4local.server.openai.requests import ChatRequest, StreamOptions
-from phi4local.server.replies import streamed, unless_disconnected
+from phi4local.server.replies import streamed, unless_disconnected, with_error_frame
 from phi4local.server.strict import Strict, report
 from phi4local.server.task import Task
 
@@ -133,7 +133,9 @@ async def _answered(
 ) -> Response:
     events = _answering(request).all_events(tasks)
     if stream:
-        frames = _frames(events, collector)
+        frames = with_error_frame(
+            _frames(events, collector), lambda error: frame(body_for(error_body, error))
+        )
         return await streamed(
             request, frames, media_type="text/event-stream", headers=report(wanted.ignored())
         )
@@ -144,18 +146,10 @@ async def _answered(
 async def _frames(
     numbered: AsyncGenerator[tuple[int, ConversationEvent], None], collector: Collector
 ) -> AsyncGenerator[str, None]:
-    begun = False
-    try:
-        async with contextlib.aclosing(numbered) as events:
-            async for number, event in events:
-                for chunk in collector.chunks(number, event):
-                    begun = True
-                    yield frame(chunk)
-    except Phi4LocalError as error:
-        if not begun:
-            raise  # its own status tells more than an event
-        yield frame(error_body(status_of(error), message_of(error), field_of(error)))
-        return
+    async with contextlib.aclosing(numbered) as events:
+        async for number, event in events:
+            for chunk in collector.chunks(number, event):
+                yield frame(chunk)
     for chunk in collector.last_chunks():
         yield frame(chunk)
     yield DONE

@@ -119,5 +119,5 @@ def test_a_stop_text_is_found_wherever_its_bytes_are_cut():
         whole = before + stop + "".join(generator.choices(CLUSTERS, k=3))
         stream = TextStream((stop,))
         shown = "".join(stream.feed(part) for part in cut(whole.encode(), generator)) + stream.finish()
-        assert stream.stopped
+        assert stream.stopped_by
         assert shown == whole[: whole.find(stop)]

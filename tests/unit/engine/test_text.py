@@ -30,14 +30,14 @@ def test_any_bytes_give_what_unicode_says(parts):
 def test_a_stop_text_across_tokens_is_not_shown():
     stream = TextStream(("END",))
     assert [stream.feed(b"one E"), stream.feed(b"N"), stream.feed(b"D two")] == ["one ", "", ""]
-    assert stream.stopped
+    assert stream.stopped_by
     assert stream.finish() == ""
 
 
 def test_what_only_began_like_a_stop_text_is_shown():
     stream = TextStream(("END",))
     assert "".join(feed_all(stream, [b"E", b"N", b"E", b"N", b"T"])) == "ENENT"
-    assert not stream.stopped
+    assert not stream.stopped_by
 
 
 def test_a_held_beginning_comes_out_at_the_end():
@@ -65,6 +65,6 @@ def test_streaming_shows_exactly_the_text_before_the_first_stop(text, stops, ran
         return
     # Streaming acts at the first moment a stop text is complete; of those complete then, the earliest wins.
     ends = min(text.find(stop) + len(stop) for stop in stops if stop in text)
-    assert stream.stopped
+    assert stream.stopped_by
     assert text.startswith(shown)
     assert min(places) <= len(shown) < ends or shown == text[: min(places)]
