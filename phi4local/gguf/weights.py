@@ -25,6 +25,9 @@ LIBRARY_ALIGNMENT = 32
 """llama.cpp maps the file into memory and aborts unless the first tensor lies at a multiple of this."""
 
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+_FACTOR_BYTES = 4
+_USED_IN_PLACE = (_EMBEDDING, "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight")
+"""Never moved to a GPU, nor packed anew for the processor, while layers with factors are computed there."""
 _ROPE_FACTORS = ("rope_factors_long.weight", "rope_factors_short.weight")
 
 
@@ -51,6 +54,29 @@ def check_weights(header: Header, model: Hyperparameters, tokens: int) -> None:
             raise GGUFError(header.path, f"tensor `{shown(tensor.name)}` {_why_unknown(tensor.name, model)}")
         _check_shape(header, tensor, expected[tensor.name])
         _check_type(header, tensor)
+    for part in (header.parts or (header,)) if model.rope_dimensions < model.head_width else ():
+        _check_room_behind_rope_factors(part, model)
+
+
+def _check_room_behind_rope_factors(part: Header, model: Hyperparameters) -> None:
+    """Let no factor be read where no memory is.
+
+    Where only a part of a head is turned, ggml reads a factor for each pair of the whole head and does not
+    use the last ones (`ggml_rope_cache_init` in ggml-cpu/ops.cpp). llama.cpp unmaps the file behind the last
+    tensor that it uses in place, so that this is a SIGSEGV unless such a tensor follows.
+    """
+    read_bytes = model.head_width // 2 * _FACTOR_BYTES
+    mapped = max(
+        (one.offset + one.size_bytes for one in part.tensors if one.name in _USED_IN_PLACE), default=0
+    )
+    for tensor in part.tensors:
+        if tensor.name in _ROPE_FACTORS and tensor.offset + max(read_bytes, tensor.size_bytes) > mapped:
+            raise GGUFError(
+                part.path,
+                f"`{tensor.name}` has no tensor behind it that stays in memory; llama.cpp reads {read_bytes} "
+                f"bytes from where it begins",
+                hint="convert the model again: its rope factors come before the embedding then",
+            )
 
 
 def expected_tensors(model: Hyperparameters, tokens: int, found: Mapping[str, object]) -> dict[str, Shape]:

@@ -12,7 +12,9 @@ MOST_PATH_CHARACTERS = 1024
 
 _DIGEST = re.compile(r"(?:sha256[:-])?([0-9a-fA-F]{64})")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+_FORBIDDEN = re.compile(
+    r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\U000e0000-\U000e00ff]'
+)
 _RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])(?:\..*)?", re.IGNORECASE)
 
 

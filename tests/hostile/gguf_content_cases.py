@@ -13,6 +13,7 @@ from tests.hostile.gguf_edits import (
     attributes,
     renamed,
     resized,
+    rope_factors_at_the_end,
     together,
     token,
     typed,
@@ -200,6 +201,10 @@ CONTENT: dict[str, tuple[Edit, str]] = {
         ),
         "`rope_factors_long.weight` has the type F16; expected F32",
     ),
+    "rope-factors-at-the-end": (
+        rope_factors_at_the_end,
+        "`rope_factors_long.weight` has no tensor behind it that stays in memory; llama.cpp reads 64 bytes",
+    ),
     "norm-f16": (typed("blk.0.attn_norm.weight", 1, 16), "has the type F16; expected F32"),
     "output-norm-bf16": (typed("output_norm.weight", 30, 16), "has the type BF16; expected F32"),
     "embedding-q8_1": (
@@ -277,6 +282,7 @@ KILLERS = {
     "rope-dimensions-above-head",
     "rope-dimensions-negative",
     "rope-dimensions-odd",
+    "rope-factors-at-the-end",
     "rope-factors-f16",
     "rope-scaling-empty",
     "rope-scaling-su",

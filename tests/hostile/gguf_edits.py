@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Callable
 
-from tests.hostile.gguf_files import STR, File, Value
+from tests.hostile.gguf_files import BLOCKS, STR, U32, WIDTH, File, Value
 
 Edit = Callable[[File], object]
 """Changes the file it gets; or returns the bytes that stand for it."""
@@ -92,3 +92,25 @@ def replaced(old: bytes, new: bytes) -> Edit:
 def swapped(file: File) -> bytes:
     """Big-endian: every number of the fixed part turned around."""
     return b"GGUF" + struct.pack(">IQQ", 3, len(file.tensors), len(file.values)) + file.build()[24:]
+
+
+def rope_factors_at_the_end(file: File) -> None:
+    """Turn only a part of each head, and end the file, and the page of memory, behind the last factor.
+
+    ggml reads a factor for every pair of the head, so the process ends. Some megabytes of feed-forward layers
+    let the system leave a hole behind the file in memory, which it fills behind a small one.
+    """
+    feed_forward = 2**12
+    file.set("phi3.feed_forward_length", U32, feed_forward)
+    file.set("phi3.attention.head_count", U32, 1)
+    file.set("phi3.attention.head_count_kv", U32, 1)
+    file.set("phi3.rope.dimension_count", U32, 2)
+    for block in range(BLOCKS):
+        file.resize(f"blk.{block}.attn_qkv.weight", WIDTH, 3 * WIDTH)
+        for name, shape in (("up", (WIDTH, 2 * feed_forward)), ("down", (feed_forward, WIDTH))):
+            one = file.tensor(f"blk.{block}.ffn_{name}.weight")
+            one.shape, one.data = shape, bytes(4 * math.prod(shape))
+    file.add_tensor("rope_factors_long.weight", 1)
+    file.add_tensor("rope_factors_short.weight", 1)
+    file.set("general.description", STR, "")
+    file.set("general.description", STR, " " * (-len(file.build()) % 4096))

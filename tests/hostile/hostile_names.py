@@ -23,6 +23,8 @@ PATHS = {
     "line end behind": "evil-Q4_K_M.gguf\n",
     "escape": "\x1b]0;evil\x07-Q4_K_M.gguf",
     "text direction": "evil\u202efugg-Q4_K_M.gguf",
+    "line separator": "evil\u2028-Q4_K_M.gguf",
+    "hidden tags": "evil\U000e0041-Q4_K_M.gguf",
     "300 bytes": f"{LONG}-Q4_K_M.gguf",
     "deep": "a/" * 600 + "evil-Q4_K_M.gguf",
     "device": "CON/evil-Q4_K_M.gguf",
