@@ -29,6 +29,9 @@ def doctor(
         float,
         typer.Option("--timeout", min=0.1, help="Seconds for loading llama.cpp, and for each device's proof"),
     ] = 60.0,
+    attack: Annotated[
+        bool, typer.Option("--self-test", help="Try hostile input instead: damaged files, names, templates")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Look whether everything is right here, and say what to type when it is not.
@@ -36,11 +39,18 @@ def doctor(
     Proves the engine too: phi4-nano answers on each device, and its tokens are compared with recorded ones.
     The exit code is 1 when something is wrong; warnings alone are 0. Example: phi4local doctor
     """
-    from phi4local.doctor import examine
     from phi4local.doctor.result import WRONG, report
 
+    if attack:
+        from phi4local.doctor.self_test import self_test
+
+        checks = self_test()
+    else:
+        from phi4local.doctor import examine
+
+        checks = examine(seconds)
     results = []
-    for result in examine(seconds):
+    for result in checks:
         results.append(result)
         if not json:
             _show(result)

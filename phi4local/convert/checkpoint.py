@@ -7,6 +7,7 @@ plain names inside the folder.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_NO_FILE_NAME = re.compile(r"[/\\:\0\ud800-\udfff]")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -98,8 +100,8 @@ def member(folder: Path, name: str) -> Path:
     Raises:
         CheckpointError: `name` is no plain file name, or a link that leaves the folder.
     """
-    if not name or name in (".", "..") or any(mark in name for mark in ("/", "\\", ":", "\0")):
-        raise CheckpointError(folder, f"the file name `{shown(name)}` leaves the folder")
+    if not name or name in (".", "..") or _NO_FILE_NAME.search(name):
+        raise CheckpointError(folder, f"the file name `{shown(name)}` leaves the folder, or is no text")
     path = folder / name
     try:
         home, target = folder.resolve(), path.resolve()

@@ -11,6 +11,7 @@ from phi4local.gguf.fields import refused, require_type, text
 from phi4local.gguf.header import Header, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from phi4local.gguf.tensor_table import TensorInfo
@@ -19,11 +20,11 @@ _PLAIN_TYPES = ("F32", "F16", "BF16")
 _EMBEDDING = "token_embd.weight"
 
 
-def validate_adapter(path: Path, base: Header) -> Header:
+def validate_adapter(path: Path, base: Header, *, read: Callable[[Path], Header] = read_header) -> Header:
     """Read the header of `path` and check that it is a LoRA adapter for the model of `base`.
 
     Every adapted tensor has a pair `NAME.lora_a` (width x rank) and `NAME.lora_b` (rank x rows) that fit the
-    tensor of the base.
+    tensor of the base. `read` reads the header, as in `validate`.
 
     Example: for a linear layer of 256 x 768 and rank 8: `lora_a` has the shape (256, 8), `lora_b` (8, 768).
 
@@ -32,7 +33,7 @@ def validate_adapter(path: Path, base: Header) -> Header:
 
     Source: `llama_adapter_lora_init_impl` in src/llama-adapter.cpp of llama.cpp 0c1e57098.
     """
-    header = read_header(path)
+    header = read(path)
     if header.get("general.type") != "adapter":
         raise GGUFError(path, "is no adapter", hint="give a LoRA adapter: a GGUF file or a folder of PEFT")
     if text(header, "adapter.type") != "lora":

@@ -73,6 +73,9 @@ INDEXES = {
     "absolute": Case(place_in("/etc/model.safetensors"), CHECKPOINT, "leaves the folder"),
     "drive": Case(place_in("C:model.safetensors"), CHECKPOINT, "leaves the folder"),
     "NUL": Case(place_in("a\0.safetensors"), CHECKPOINT, "leaves the folder"),
+    "half a surrogate pair": Case(
+        write(INDEX, b'{"weight_map": {"x": "\\ud800.safetensors"}}'), CHECKPOINT, "or is no text"
+    ),
     "no safetensors": Case(place_in("config.json"), CHECKPOINT, "no safetensors file", names=INDEX),
     "number": Case(place_in(3), CHECKPOINT, "no safetensors file", names=INDEX),
     "other shard": Case(place_in(FIRST), CHECKPOINT, "is not in", names=INDEX),

@@ -7,7 +7,8 @@ Each file is judged by our validator and by `modelvet`; what ours accepts is loa
 child process that stays. Only an answer or one of our errors is right: a signal, a traceback and a hang are
 written down with the two numbers that make the file again (`gguf_generator.generate(seed, number)`).
 
-With `--state` a run that was ended goes on where it was. Nothing depends on how often that happens.
+With `--state` a run that was ended goes on where it was. Nothing depends on how often that happens. `--again`
+judges the files that broke the rule once more, with the code as it is now.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from phi4local.gguf import read_header
 from tests.hostile.gguf_generator import generate
 
 HANG_SECONDS = 60.0
+ENGINE = "tests.hostile.gguf_engine_child"
 MOST_FAILURES = 100
 SAVE_EVERY = 500
 # ggml reads a last tensor without its padding, tensors without elements, and keys of any length.
@@ -56,18 +58,19 @@ class State:
     modelvet: dict[str, int] = field(default_factory=dict)
     only_modelvet_refuses: dict[str, int] = field(default_factory=dict)
     modelvet_examples: dict[str, int] = field(default_factory=dict)
+    fixed: list[dict[str, object]] = field(default_factory=list)
 
 
 class Child:
     """The process that loads files; a fresh one takes the place of one that ended."""
 
-    def __init__(self, hang_seconds: float = HANG_SECONDS) -> None:
-        self._hang_seconds = hang_seconds
+    def __init__(self, hang_seconds: float = HANG_SECONDS, module: str = ENGINE) -> None:
+        self._hang_seconds, self._module = hang_seconds, module
         self._start()
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.gguf_engine_child"],
+            [sys.executable, "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -178,6 +181,22 @@ def run(state: State, count: int, save: Path | None = None) -> State:
     return state
 
 
+def judge_again(state: State) -> None:
+    """Judge the files that broke the rule with the code as it is now; what is right now moves to `fixed`.
+
+    A validator that refuses more than it did cannot have made another file of the series wrong.
+    """
+    still = []
+    with Child() as child, tempfile.TemporaryDirectory(prefix="phi4local-differential-") as folder:
+        path = Path(folder) / "any.gguf"
+        for failure in state.failures:
+            path.write_bytes(generate(state.seed, int(str(failure["number"]))))
+            outcome = child.outcome(path).replace(str(path), path.name)
+            good = kind_of(outcome) in ("refused", "runs") or outcome.startswith("fails cleanly")
+            (state.fixed if good else still).append(failure | {"now": outcome})
+    state.failures = still
+
+
 def _save(state: State, path: Path) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
@@ -211,12 +230,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--state", type=Path, help="a file to go on from")
+    parser.add_argument("--again", action="store_true", help="judge what broke the rule with the code of now")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     state = State(options.seed)
     if options.state and options.state.exists():
         state = State(**json.loads(options.state.read_text(encoding="utf-8")))
-    text = json.dumps(result(run(state, options.count, options.state)), indent=1) + "\n"
+    run(state, options.count, options.state)
+    if options.again:
+        judge_again(state)
+    text = json.dumps(result(state), indent=1) + "\n"
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)

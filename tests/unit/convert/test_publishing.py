@@ -173,10 +173,12 @@ def test_progress_that_raises_leaves_nothing(checkpoint: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_conversions_to_one_name(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("races", [2, pytest.param(20, marks=pytest.mark.full)])
+def test_two_conversions_to_one_name(races: int, checkpoint: Path, tmp_path: Path) -> None:
     """Without `overwrite` exactly one wins, with it both agree; nothing half is ever left."""
     output = tmp_path / "m.gguf"
-    for overwrite in (False, True):
+    for overwrite in (False, True) * (races // 2):
+        output.unlink(missing_ok=True)
         with ThreadPoolExecutor(4) as executor:
             jobs = [
                 executor.submit(convert_checkpoint, checkpoint, output, "Q8_0", overwrite=overwrite)
