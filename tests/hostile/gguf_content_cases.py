@@ -108,6 +108,7 @@ CONTENT: dict[str, tuple[Edit, str]] = {
         "`tokenizer.ggml.bos_token_id` is missing",
     ),
     "pad-beyond": (value(IDS + "padding_token_id", U32, 2**30), "padding_token_id` is 1073741824"),
+    "pad-one-too-far": (value(IDS + "padding_token_id", U32, TOKENS), "padding_token_id` is 266; expected"),
     "unknown-beyond": (value(IDS + "unknown_token_id", U32, 2**30), "unknown_token_id` is 1073741824"),
     "eot-beyond": (value(IDS + "eot_token_id", U32, 2**30), "eot_token_id` is 1073741824"),
     "fim-beyond": (value(IDS + "fim_pre_token_id", U32, 2**30), "fim_pre_token_id` is 1073741824"),

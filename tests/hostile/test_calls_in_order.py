@@ -92,7 +92,8 @@ def test_a_converted_file_is_whole_on_the_disk_before_it_has_its_name(quantizati
     check_order(traced(command, out), out, "m.gguf")
 
 
-@pytest.mark.parametrize("runs", [2, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("runs", [10])
 def test_the_bytes_do_not_depend_on_the_hash_seed(runs: int, tmp_path: Path):
     checkpoint = write_random_checkpoint(tmp_path / "checkpoint")
     digests = set()

@@ -1,11 +1,12 @@
 """Twelve ways to spoil a store, each found; a good one has nothing wrong."""
 
+import hashlib
 import os
 import shutil
 
 import pytest
 
-from phi4local.store import installed, verify
+from phi4local.store import blobs, installed, verify
 from phi4local.store.home import make_work_folder
 
 ONE, TWO = b"GGUF one" * 1000, b"GGUF two" * 1000
@@ -143,3 +144,13 @@ def test_verifying_proves_a_touched_file_again(store):
     verify.verify()
     (one,) = installed.named("one")
     assert installed.ready_path(one).read_bytes() == ONE
+
+
+def test_a_blob_that_was_found_damaged_counts_as_absent_until_it_changes(store):
+    digest = hashlib.sha256(ONE).hexdigest()
+    assert blobs.is_here(digest, len(ONE))
+    flip_first(store(ONE), None)
+    assert verify.verify().findings
+    assert not blobs.is_here(digest, len(ONE))
+    store(ONE).write_bytes(ONE)
+    assert blobs.is_here(digest, len(ONE))
