@@ -12,6 +12,7 @@ from phi4local.cli import options, render
 from phi4local.cli.progress import shown_progress
 
 if TYPE_CHECKING:
+    from phi4local.bench.quality.against import LogitsCheck
     from phi4local.convert.check_file import FileCheck, Finding
     from phi4local.runtime.check import RunCheck
 
@@ -22,6 +23,9 @@ def check(
         Path | None,
         typer.Option("--against", metavar="CHECKPOINT", help="What it was made from: folder or GGUF file"),
     ] = None,
+    logits: Annotated[
+        bool, typer.Option("--logits/--no-logits", help="With --against: compare answers too")
+    ] = True,
     json: options.Json = False,
 ) -> None:
     """Look for damage in a GGUF file, and compare it with its checkpoint.
@@ -36,17 +40,29 @@ def check(
         found, run = check_model(
             file, against, progress=lambda done, total: show(Progress("comparing", done * 100 // total, 100))
         )
-    findings = (*found.findings, *(run.findings if run else ()))
+    answers = _answers(file, against) if against and logits and run and not run.not_run else None
+    findings = (*found.findings, *(run.findings if run else ()), *(answers.findings if answers else ()))
     if json:
-        render.print_json(found.to_mapping() | {"run": asdict(run) if run else None})
+        parts = {"run": run, "logits": answers}
+        render.print_json(found.to_mapping() | {name: part and asdict(part) for name, part in parts.items()})
     else:
-        _show(found, run, findings)
+        _show(found, run, answers, findings)
     if findings:
         some = f"{len(findings)} things are" if len(findings) > 1 else "something is"
         raise GGUFError(file, f"{some} wrong with it", hint="get or convert it again")
 
 
-def _show(found: FileCheck, run: RunCheck | None, findings: tuple[Finding, ...]) -> None:
+def _answers(file: Path, against: Path) -> LogitsCheck:
+    from phi4local.bench.quality.against import check_logits
+    from phi4local.cli import quality_report
+
+    with quality_report.shown() as tell:
+        return check_logits(file, against, tell=tell)
+
+
+def _show(
+    found: FileCheck, run: RunCheck | None, answers: LogitsCheck | None, findings: tuple[Finding, ...]
+) -> None:
     if findings:
         rows = [(finding.place, finding.problem) for finding in findings]
         render.table("Wrong", ("WHERE", "WHAT"), rows)
@@ -70,6 +86,14 @@ def _show(found: FileCheck, run: RunCheck | None, findings: tuple[Finding, ...])
         render.notice(f"note: it was not run: {run.not_run}")
     elif run and run.skipped and found.against:
         render.notice(f"note: texts were not compared: {run.skipped}")
+    if answers and answers.not_run:
+        render.notice(f"note: answers were not compared: {answers.not_run}")
+    elif answers and answers.divergence:
+        kl, same = answers.divergence.kl.value, answers.divergence.same_top.value
+        render.notice(
+            f"beside the checkpoint in F32, {answers.tokens:,} tokens: "
+            f"KL divergence {kl:.2g}, the same first token at {same:.0%}"
+        )
     if not findings:
         tensors = sum(one.tensors for one in found.types)
         tokens = f", {run.special_tokens} special tokens" if run and run.special_tokens else ""

@@ -298,8 +298,9 @@ def test_the_command(run_cli, q4, spoiled):
     assert facts["findings"] == []
     assert facts["run"]["special_tokens"] > 90
     assert facts["run"]["texts"] == 8
+    assert 0 < facts["logits"]["divergence"]["kl"]["value"] < 1
     change, where, _ = DEFECTS["merges in another order"]
-    bad = run_cli(["check", spoiled(change), "--against", NANO])
+    bad = run_cli(["check", spoiled(change), "--against", NANO, "--no-logits"])
     assert bad.returncode == 1
     assert where in bad.stdout
     assert [line.partition(":")[0] for line in bad.stderr.splitlines()][-2:] == ["error", "hint"]
