@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phi4local.cli import (
+    adapters,
     bench,
     chat,
     check,
@@ -23,6 +24,7 @@ from phi4local.cli import (
     disk_usage,
     doctor,
     eval,  # noqa: A004 - the command's name
+    finetune,
     imatrix,
     import_file,
     list_models,
@@ -80,6 +82,8 @@ app.add_typer(sessions.app)
 app.command("bench")(bench.bench)
 app.command("quality")(quality.quality)
 app.command("eval")(eval.evaluate)
+app.command("finetune")(finetune.finetune)
+app.add_typer(adapters.app)
 app.command("doctor")(doctor.doctor)
 
 

@@ -86,19 +86,24 @@ def _show(
         render.notice(f"note: it was not run: {run.not_run}")
     elif run and run.skipped and found.against:
         render.notice(f"note: texts were not compared: {run.skipped}")
-    if answers and answers.not_run:
-        render.notice(f"note: answers were not compared: {answers.not_run}")
-    elif answers and answers.divergence:
-        kl, same = answers.divergence.kl.value, answers.divergence.same_top.value
-        render.notice(
-            f"beside the checkpoint in F32, {answers.tokens:,} tokens: "
-            f"KL divergence {kl:.2g}, the same first token at {same:.0%}"
-        )
+    if answers:
+        _show_answers(answers)
     if not findings:
         tensors = sum(one.tensors for one in found.types)
         tokens = f", {run.special_tokens} special tokens" if run and run.special_tokens else ""
         texts = f", {run.texts} texts" if run and run.texts else ""
         render.notice(f"{found.path}: {tensors} tensors{tokens}{texts}: all as they should be")
+
+
+def _show_answers(answers: LogitsCheck) -> None:
+    if answers.not_run:
+        render.notice(f"note: answers were not compared: {answers.not_run}")
+    if answers.divergence:
+        kl, same = answers.divergence.kl.value, answers.divergence.same_top.value
+        render.notice(
+            f"beside the checkpoint in F32, {answers.tokens:,} tokens: "
+            f"KL divergence {kl:.2g}, the same first token at {same:.0%}"
+        )
 
 
 def _share(value: float | None) -> str:

@@ -61,7 +61,7 @@ Adapters = Annotated[
     typer.Option(
         "--adapter",
         metavar="ADAPTER[:SCALE]",
-        help="LoRA adapter (GGUF file or PEFT folder), with its strength; repeatable",
+        help="LoRA adapter (name, GGUF file or PEFT folder), with its strength; repeatable",
         rich_help_panel=LOADING,
     ),
 ]

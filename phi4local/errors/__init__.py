@@ -15,6 +15,7 @@
     ├── FileFormatError                 a file that is not what it claims to be
     │   ├── GuardPolicyError            a guard's policy with something that means nothing
     │   ├── EvaluationDataError         questions of a benchmark that cannot be read
+    │   ├── DatasetError                conversations to learn from that cannot be read
     │   ├── DocumentError               a document that is missing, binary, encrypted, damaged or too large
     │   ├── GGUFError                   a GGUF header or its values
     │   ├── ModelFileChangedError       a file that was replaced or removed while its model ran
@@ -52,6 +53,7 @@
     ├── GuardRefusedError               a question that the guard does not let through
     ├── ContextFullError                a conversation whose turns no longer fit
     ├── NoTurnError                     a conversation that is not as long as a wish to go back
+    ├── TrainingError                   a fine-tuning run that cannot begin, or broke off
     ├── NotEnoughMemoryError            a model that won't fit, found before anything was loaded
     ├── GpuMissingError                 a GPU that was required and is not there, or has no room
     ├── ServerError                     a server that cannot start, or a request that it cannot take
@@ -101,6 +103,7 @@ from phi4local.errors.engine import (
     NotEnoughMemoryError,
     NoTurnError,
     RemoteError,
+    TrainingError,
 )
 from phi4local.errors.models import (
     AccessDeniedError,
@@ -109,6 +112,7 @@ from phi4local.errors.models import (
     CheckpointError,
     ConversionError,
     DamagedFileError,
+    DatasetError,
     DownloadError,
     FileChangedError,
     GGUFError,
@@ -150,6 +154,7 @@ __all__ = [
     "ContextTooLongError",
     "ConversionError",
     "DamagedFileError",
+    "DatasetError",
     "DocumentError",
     "DownloadError",
     "EngineBusyError",
@@ -195,6 +200,7 @@ __all__ = [
     "StoreError",
     "TemplateError",
     "TextTooLongError",
+    "TrainingError",
     "UnknownModelError",
     "UnknownQuantizationError",
     "UnknownResultError",

@@ -106,6 +106,12 @@ class ModelLoadError(EngineError):
         self.path = path
 
 
+class TrainingError(Phi4LocalError):
+    """A fine-tuning run that cannot begin, or broke off."""
+
+    hint = "see `phi4local finetune --help`"
+
+
 class NotEnoughMemoryError(Phi4LocalError):
     """A model that the plan says won't fit, found before anything was loaded."""
 

@@ -67,6 +67,12 @@ class AdapterError(FileFormatError):
     hint = "a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors, as PEFT has it"
 
 
+class DatasetError(FileFormatError):
+    """Conversations to learn from that cannot be read, or are none."""
+
+    hint = "each line must be one conversation: alpaca, messages or sharegpt"
+
+
 class SavedStateError(FileFormatError):
     """A conversation that cannot be saved or put back."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ from phi4local.convert.adapter_base import AdapterBase, base_of, base_of_header
 from phi4local.convert.adapters import CONFIG, WEIGHTS
 from phi4local.convert.architectures.tensors import Widths
 from phi4local.errors import AdapterError, Phi4LocalError
+from phi4local.gguf import read_header
 from phi4local.runtime import resolve
-from phi4local.store import blobs, home
+from phi4local.store import adapters, blobs, home
 
 if TYPE_CHECKING:
     from phi4local.convert.adapter_file import AdapterSummary
@@ -55,13 +57,16 @@ def adapter_file(path: Path, base: Header) -> Path:
     """Return the GGUF file of an adapter; that of a PEFT folder is made once and kept.
 
     Args:
-        path: a GGUF file or a PEFT folder.
+        path: a GGUF file, a PEFT folder, or a name from `phi4local adapters list`, where no file has it.
         base: the header of the model that it will be loaded with.
 
     Raises:
         AdapterError: no adapter, a damaged one, or one for another model.
         FileWriteError: the kept file cannot be written.
     """
+    if not path.exists():
+        named = adapters.find(str(path))
+        return named.file if named else path
     if not path.is_dir():
         return path
     from phi4local.convert.adapter_file import convert_adapter
@@ -72,6 +77,31 @@ def adapter_file(path: Path, base: Header) -> Path:
         convert_adapter(path, numbers, kept, overwrite=True)
     blobs.keep_fresh(kept)
     return kept
+
+
+def keep_adapter(path: Path, name: str, *, base: str | None = None) -> adapters.NamedAdapter:
+    """Put an adapter into the store under a name; a PEFT folder is converted.
+
+    Args:
+        path: a GGUF file or a PEFT folder.
+        name: letters, digits, `.`, `-` and `_`.
+        base: the model it was trained on, by any name of a model on this machine.
+
+    Example: `keep_adapter(Path("my-lora"), "mine", base="phi-4")`.
+
+    Raises:
+        AdapterError: no adapter, a damaged one, or a name that cannot be one.
+        GGUFError: the file is no GGUF file.
+        FileWriteError: the store cannot be written.
+    """
+    if path.is_dir():
+        with tempfile.TemporaryDirectory(prefix="phi4local-") as folder:
+            made = Path(folder, adapters.FILE)
+            make_adapter_file(path, made, base=base)
+            return adapters.add(name, made, path, base=base or "")
+    if read_header(path).get("general.type") != "adapter":
+        raise AdapterError(path, "is a GGUF file, but no adapter")
+    return adapters.add(name, path, base=base or "")
 
 
 def _digest(folder: Path, base: AdapterBase) -> str:

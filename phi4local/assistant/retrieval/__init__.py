@@ -7,7 +7,9 @@ from phi4local.assistant.retrieval.folders import read_documents
 from phi4local.assistant.retrieval.kept_vectors import KeptVectors
 from phi4local.assistant.retrieval.mentions import mentioned_files
 from phi4local.assistant.retrieval.passages import Passage
+from phi4local.assistant.retrieval.reranking import Reranker
 from phi4local.assistant.retrieval.search import Collection
+from phi4local.assistant.retrieval.sentence_model import SentenceModel
 from phi4local.assistant.retrieval.word_vectors import WordVectors
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "Document",
     "KeptVectors",
     "Passage",
+    "Reranker",
+    "SentenceModel",
     "WordVectors",
     "attach",
     "cited",

@@ -9,6 +9,7 @@ import numpy
 
 from phi4local.assistant.retrieval.folders import read_documents
 from phi4local.assistant.retrieval.passages import SECTIONS, Passage, Size, passages_of
+from phi4local.assistant.retrieval.reranking import CANDIDATES
 from phi4local.assistant.retrieval.words import search_words
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phi4local.assistant.retrieval.documents import Document
+    from phi4local.assistant.retrieval.reranking import Reranker
 
 K1 = 1.5
 """How soon more of the same word stops to count: the middle of the usual 1.2 to 2."""
@@ -42,6 +44,7 @@ class Collection:
     Args:
         documents: what was read.
         embedder: an embedding model; its ranking is joined with BM25's. Chat models are of no use here.
+        reranker: puts the first fifty in order.
         notes: lines that a person should see: what was skipped, and why.
         length: how long its passages are.
 
@@ -57,6 +60,7 @@ class Collection:
         documents: Iterable[Document],
         *,
         embedder: Embedder | None = None,
+        reranker: Reranker | None = None,
         notes: Iterable[str] = (),
         length: Size = SECTIONS,
     ) -> None:
@@ -66,12 +70,19 @@ class Collection:
             passage for document in self.documents for passage in passages_of(document, length)
         )
         self._embedder = embedder
+        self._reranker = reranker
         self._vectors = None if embedder is None else _unit(embedder.embed([_text(p) for p in self.passages]))
         self._words = [search_words(_text(passage)) for passage in self.passages]
         self._index = self._bm25()
 
     @classmethod
-    def from_paths(cls, paths: Iterable[Path | str], *, embedder: Embedder | None = None) -> Self:
+    def from_paths(
+        cls,
+        paths: Iterable[Path | str],
+        *,
+        embedder: Embedder | None = None,
+        reranker: Reranker | None = None,
+    ) -> Self:
         """Read files and folders; `notes` says what was skipped.
 
         Raises:
@@ -79,7 +90,8 @@ class Collection:
             MissingExtraError: a named PDF, and pypdf is not installed.
         """
         reading = read_documents(paths)
-        return cls(reading.documents, embedder=embedder, notes=[*reading.notes, *reading.skipped])
+        notes = [*reading.notes, *reading.skipped]
+        return cls(reading.documents, embedder=embedder, reranker=reranker, notes=notes)
 
     def search(self, question: str, count: int = 5) -> list[Passage]:
         """Return the best passages, best first, with scores; none that shares no word with it."""
@@ -87,10 +99,16 @@ class Collection:
         if self._embedder is not None and self._vectors is not None and self.passages:
             near = self._vectors @ _unit(self._embedder.embed([question]))[0]
             scores = _fused(scores, near)
-        order = numpy.argsort(-scores, kind="stable")[:count]
-        return [
+        most = count if self._reranker is None else max(count, CANDIDATES)
+        order = numpy.argsort(-scores, kind="stable")[:most]
+        found = [
             replace(self.passages[index], score=float(scores[index])) for index in order if scores[index] > 0
         ]
+        if self._reranker is None or not found:
+            return found
+        again = self._reranker.scores(question, found)
+        order = numpy.argsort(-again, kind="stable")[:count]
+        return [replace(found[index], score=float(again[index])) for index in order]
 
     def _bm25(self) -> Any:  # noqa: ANN401 - a bm25s.BM25, imported late
         if not any(self._words):

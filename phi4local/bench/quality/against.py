@@ -25,8 +25,8 @@ _CHUNKS = 4
 _MOST_KL = ((32.0, 1e-4), (16.0, 2e-3), (8.0, 0.03), (6.0, 0.15), (5.0, 0.5), (4.0, 1.5), (3.0, 4.0))
 """Bits per weight, and the largest mean KL divergence of a good file with that many.
 
-Four times what the worst quantization of phi4-nano and of SmolLM2-135M has on this text: 0.0003 in BF16, 0.005 in
-Q8_0, 0.03 in Q6_K, 0.1 in Q5_0, 0.33 in Q4_0, 0.92 in IQ3_S. Larger models lose less.
+Four times what the worst quantization of phi4-nano and of SmolLM2-135M has on this text: 0.0003 in BF16,
+0.005 in Q8_0, 0.03 in Q6_K, 0.1 in Q5_0, 0.33 in Q4_0, 0.92 in IQ3_S. Larger models lose less.
 """
 
 
@@ -35,7 +35,7 @@ class LogitsCheck:
     """What comparing answers showed.
 
     Attributes:
-        divergence: of the next token's probabilities, from the checkpoint's; `None` if they were not compared.
+        divergence: of the next token's probabilities, from the checkpoint's; `None` if nothing was compared.
         tokens: places where they were compared.
         findings: empty for a good file.
         not_run: why they were not compared; empty if they were.
@@ -52,8 +52,8 @@ def check_logits(
 ) -> LogitsCheck:
     """Compare the next-token probabilities of the GGUF file at `path` with its checkpoint's in F32.
 
-    The checkpoint is converted to F32 on the store's disk, four bytes for each weight, which is removed at the end;
-    both models read 1,024 tokens of the calibration text. Where disk or memory has no room, `not_run` says so.
+    The checkpoint is converted to F32 on the disk of the store; the file, 4 bytes a weight, is removed.
+    Both models read 1,024 tokens of the calibration text. `not_run` says where disk or memory has no room.
 
     Args:
         path: the file.
@@ -68,9 +68,8 @@ def check_logits(
     settings = LoadSettings(context_tokens=_CHUNK_TOKENS)
     needed, free = convert.plan_conversion(against, "F32").size_bytes, hardware.available_bytes()
     if needed >= free:
-        return LogitsCheck(
-            not_run=f"the checkpoint needs {needed / 1e9:.1f} GB of memory in F32, and {free / 1e9:.1f} GB are free"
-        )
+        needs = f"the checkpoint needs {needed / 1e9:.1f} GB of memory in F32"
+        return LogitsCheck(not_run=f"{needs}, and {free / 1e9:.1f} GB are free")
     try:
         mine = subject_of("the file", path, settings)
         with work_folder() as folder:
@@ -104,8 +103,8 @@ def _judged(divergence: Divergence | None, tokens: int, bits_per_weight: float) 
     if divergence and most is not None and not divergence.kl.value <= most:
         problem = (
             f"have a mean KL divergence of {divergence.kl.value:.2g} from the checkpoint's in F32, and "
-            f"{divergence.same_top.value:.0%} the same first token; with {bits_per_weight:.1f} bits per weight "
-            f"at most {most:g} is usual"
+            f"{divergence.same_top.value:.0%} the same first token; "
+            f"with {bits_per_weight:.1f} bits per weight at most {most:g} is usual"
         )
         findings = (Finding("logits", problem),)
     return LogitsCheck(divergence=divergence, tokens=tokens, findings=findings)

@@ -163,10 +163,15 @@ def _take_up(chat: Chat, kept: Kept) -> None:
 def _collection(paths: list[str]) -> Collection | None:
     if not paths:
         return None
-    from phi4local.assistant.retrieval import Collection, KeptVectors, WordVectors
+    from phi4local.assistant.retrieval import Collection, KeptVectors, Reranker, SentenceModel, WordVectors
+    from phi4local.assistant.retrieval.sentence_model import MODEL
 
-    vectors = WordVectors.installed()
-    found = Collection.from_paths(paths, embedder=vectors and KeptVectors(vectors, vectors.name))
+    vectors, sentences = WordVectors.installed(), SentenceModel.installed()
+    found = Collection.from_paths(
+        paths,
+        embedder=vectors and KeptVectors(vectors, vectors.name),
+        reranker=Reranker(sentences) if sentences else None,
+    )
     for line in found.notes:
         render.notice(f"note: {line}")
     files = render.times(len(found.documents), "document")
@@ -175,6 +180,8 @@ def _collection(paths: list[str]) -> Collection | None:
         render.notice(
             'passages are found by their words; `pip install "phi4local[documents]"` finds more of them'
         )
+    elif sentences is None:
+        render.notice(f"`hf download {MODEL}` (91 MB) would find more of them")
     return found
 
 
