@@ -29,6 +29,7 @@ PARAPHRASES = (  # none of them is a question of the templates
     "What name did they give you?",
     "Who is it that I am chatting with?",
 )
+ABOUT_PERSONS = ("script-chat", "script-smalltalk", "script-memory", "script-unknown")
 OPTIONS = {
     "--per-device-train-batch-size": 8,
     "--gradient-accumulation-steps": 1,
@@ -101,9 +102,13 @@ def test_what_it_knew_it_still_knows(run):
     """The loss on 200 unrelated answers rises by 5 % at most."""
     folder, _ = run
     options = TrainOptions(per_device_eval_batch_size=20)
-    held_out = [turns for turns in read_file(NANO / "heldout.jsonl") if len(str(turns)) < 700]
-    conversations = [turns for turns in held_out if "phi4-nano" not in str(turns)][:200]
-    assert len(conversations) == 200
+    lines = (NANO / "heldout.jsonl").read_text().splitlines()
+    unrelated = [line for line in lines if len(line) < 700 and json.loads(line)["kind"] not in ABOUT_PERSONS][
+        :200
+    ]
+    assert len(unrelated) == 200
+    (folder / "unrelated.jsonl").write_text("\n".join(unrelated))
+    conversations = read_file(folder / "unrelated.jsonl")
     encoder = Encoder(NANO)
     samples = [encoder.encode(turns, max_length=2048) for turns in conversations]
     checkpoint = folder / "nova" / "checkpoint-76"
