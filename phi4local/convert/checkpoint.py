@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-_NO_FILE_NAME = re.compile(r"[/\\:\0\ud800-\udfff]")
+_NO_FILE_NAME = re.compile(r"[/\\:\0]")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -101,7 +101,7 @@ def member(folder: Path, name: str) -> Path:
         CheckpointError: `name` is no plain file name, or a link that leaves the folder.
     """
     if not name or name in (".", "..") or _NO_FILE_NAME.search(name):
-        raise CheckpointError(folder, f"the file name `{shown(name)}` leaves the folder, or is no text")
+        raise CheckpointError(folder, f"the file name `{shown(name)}` leaves the folder")
     path = folder / name
     try:
         home, target = folder.resolve(), path.resolve()

@@ -46,7 +46,8 @@ def parse_object(content: bytes, path: Path) -> dict[str, Any]:
     """Return the JSON object that `content` spells; `path` is named when it does not.
 
     Raises:
-        CheckpointError: not UTF-8, not JSON, nested too deeply, no object, a key twice, or NaN or infinity.
+        CheckpointError: not UTF-8, not JSON, nested too deeply, no object, a key twice, half a surrogate
+            pair, or NaN or infinity.
     """
     try:
         value = json.loads(
@@ -60,7 +61,18 @@ def parse_object(content: bytes, path: Path) -> dict[str, Any]:
         raise CheckpointError(path, f"is not valid JSON: {shown(str(error))}") from error
     if not isinstance(value, dict):
         raise CheckpointError(path, "is not a JSON object")
+    if b"\\ud" in content.lower() and _holds_half_a_character(value):
+        raise CheckpointError(path, "is not valid JSON: half of a UTF-16 pair stands alone")
     return value
+
+
+def _holds_half_a_character(value: object) -> bool:
+    """Return whether a text in `value` cannot be written as UTF-8; no other JSON reader takes such a file."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def shown(value: object) -> str:

@@ -74,7 +74,7 @@ INDEXES = {
     "drive": Case(place_in("C:model.safetensors"), CHECKPOINT, "leaves the folder"),
     "NUL": Case(place_in("a\0.safetensors"), CHECKPOINT, "leaves the folder"),
     "half a surrogate pair": Case(
-        write(INDEX, b'{"weight_map": {"x": "\\ud800.safetensors"}}'), CHECKPOINT, "or is no text"
+        write(INDEX, b'{"weight_map": {"x": "\\ud800.safetensors"}}'), CHECKPOINT, "half of a UTF-16 pair"
     ),
     "no safetensors": Case(place_in("config.json"), CHECKPOINT, "no safetensors file", names=INDEX),
     "number": Case(place_in(3), CHECKPOINT, "no safetensors file", names=INDEX),

@@ -55,7 +55,7 @@ ROOMS = {
         ("phi4local/gguf/*.py",),
         (
             *("tests/hostile/test_gguf_files.py", "tests/unit/gguf", "tests/hostile/test_fuzz_corpus.py"),
-            "tests/contract/test_adapters.py::test_files_that_are_no_adapter_for_this_model_are_refused",
+            "tests/hostile/test_bad_adapters.py",
         ),
     ),
     "writer": Room(

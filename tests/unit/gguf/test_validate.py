@@ -176,3 +176,16 @@ def test_renaming_a_tensor_names_the_missing_one(path: Path):
     path.write_bytes(changed(small_model(), renamed("output_norm.weight", "norm.weight")))
     with pytest.raises(GGUFError, match=r"tensor `output_norm\.weight` is missing"):
         validate(path)
+
+
+def test_the_smallest_network_that_can_be_is_accepted(path: Path):
+    file = small_model()
+    file.set("phi3.feed_forward_length", U32, 1)
+    file.set("phi3.context_length", U32, 1)
+    file.set("phi3.rope.scaling.original_context_length", U32, 1)
+    file.set("phi3.rope.dimension_count", U32, 2)
+    for block in range(2):
+        file.resize(f"blk.{block}.ffn_up.weight", WIDTH, 2)
+        file.resize(f"blk.{block}.ffn_down.weight", 1, WIDTH)
+    path.write_bytes(file.build())
+    assert validate(path).get("phi3.feed_forward_length") == 1
