@@ -72,9 +72,7 @@ def training_memory(shape: TrainingShape) -> TrainingMemory:
     the weights' type and twice in 32 bits; only where something is learned, but that may be everywhere.
 
     Example: Phi-4 in bfloat16, rank 8, 2,048 tokens, checkpointing → 29.3 GB of weights, 0.4 GB for the
-    adapter, 33 GB in all.
-
-    Source: benchmarks/finetune_gpu.py measures it.
+    adapter, 36.6 GB in all; torch held 34.6 GB on an H100 (benchmarks/finetune_gpu.py), and CUDA some beside.
     """
     d, k, f, size = shape.width, shape.kv_width, shape.feed_forward, shape.dtype_bytes
     values = size * (8 * d + 4 * k + 4 * f)
