@@ -10,6 +10,7 @@ from phi4local.cli.options import adapter_scales
 from phi4local.cli.progress import shown_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from phi4local.runtime.model import Model
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def open_with_progress(
-    name: str | None, settings: LoadSettings, adapters: list[str] | None = None, *, yes: bool = False
+    name: str | None,
+    settings: LoadSettings,
+    adapters: list[str] | None = None,
+    *,
+    beside: Mapping[str, Path] | None = None,
+    yes: bool = False,
 ) -> Model | RemoteModel:
     """Return a running model, with bars on a terminal's stderr and the model's notices below them.
 
@@ -26,6 +32,7 @@ def open_with_progress(
         name: of the model, as every command takes it.
         settings: how to load it.
         adapters: `FILE[:SCALE]` texts: LoRA adapters to load and to apply.
+        beside: adapters to load only, for requests that name them.
         yes: pull a model that is not here without asking.
     """
     from phi4local.runtime.load import load_model
@@ -36,7 +43,7 @@ def open_with_progress(
         model = load_model(
             name,
             settings,
-            adapters={path: path for path in scales},
+            adapters={**(beside or {}), **{path: path for path in scales}},
             progress=progress,
             consent=consent(progress, yes=yes),
         )
@@ -45,7 +52,13 @@ def open_with_progress(
     return model.adapted(**scales) if scales and isinstance(model, Model) else model
 
 
-def open_here(name: str | None, settings: LoadSettings, *, yes: bool = False) -> Model:
+def open_here(
+    name: str | None,
+    settings: LoadSettings,
+    *,
+    beside: Mapping[str, Path] | None = None,
+    yes: bool = False,
+) -> Model:
     """Return a running model of this machine; for commands that look inside.
 
     Raises:
@@ -54,7 +67,7 @@ def open_here(name: str | None, settings: LoadSettings, *, yes: bool = False) ->
     from phi4local.errors import InvalidSettingError
     from phi4local.runtime.model import Model
 
-    model = open_with_progress(name, settings, yes=yes)
+    model = open_with_progress(name, settings, beside=beside, yes=yes)
     if not isinstance(model, Model):
         raise InvalidSettingError(
             "model", "is on a server", hint="this command is for models on this machine"

@@ -135,6 +135,7 @@ def _run(
     yes: bool,
 ) -> None:
     from phi4local.assistant.guard.guard import Guard
+    from phi4local.runtime.adapters import fitting_adapters
     from phi4local.runtime.pool import ModelPool
     from phi4local.server.run import check_certificate, listening_socket
     from phi4local.server.run import serve as run_server
@@ -143,7 +144,7 @@ def _run(
     pool = ModelPool.with_settings(loading, keep_alive_seconds=keep_alive)
     with contextlib.ExitStack() as open_things:
         listener = open_things.enter_context(listening_socket(chosen))  # a busy port is known at once
-        first = open_things.enter_context(open_here(model, loading, yes=yes))
+        first = open_things.enter_context(open_here(model, loading, beside=fitting_adapters(model), yes=yes))
         pool.put(model or first.name, first)
         guard = Guard.from_file(guard_file, judge_model=first) if guard_file else None
         if guard is not None:

@@ -13,8 +13,8 @@ from phi4local import catalog
 from phi4local.convert.adapter_base import AdapterBase, base_of, base_of_header
 from phi4local.convert.adapters import CONFIG, WEIGHTS
 from phi4local.convert.architectures.tensors import Widths
-from phi4local.errors import AdapterError, Phi4LocalError
-from phi4local.gguf import read_header
+from phi4local.errors import AdapterError, GGUFError, Phi4LocalError
+from phi4local.gguf import read_header, validate, validate_adapter
 from phi4local.runtime import resolve
 from phi4local.store import adapters, blobs, home
 
@@ -77,6 +77,33 @@ def adapter_file(path: Path, base: Header) -> Path:
         convert_adapter(path, numbers, kept, overwrite=True)
     blobs.keep_fresh(kept)
     return kept
+
+
+def fitting_adapters(model: str | None) -> dict[str, Path]:
+    """Return the named adapters that can be loaded with a model, by name; their shapes decide.
+
+    Args:
+        model: a name of a model on this machine; `None` for the default model. For one that is not here there
+            are none.
+
+    Example: after `phi4local finetune phi4-nano … --name nova`, `fitting_adapters("phi4-nano")` has `nova`.
+    """
+    found = adapters.named()
+    if not found:
+        return {}
+    try:
+        header = validate(resolve.ensure_gguf(resolve.find(model or resolve.default_model())))
+    except Phi4LocalError:  # whoever opens it says why
+        return {}
+    return {one.name: one.file for one in found if _fits(one.file, header)}
+
+
+def _fits(file: Path, base: Header) -> bool:
+    try:
+        validate_adapter(file, base)
+    except (AdapterError, GGUFError):
+        return False
+    return True
 
 
 def keep_adapter(path: Path, name: str, *, base: str | None = None) -> adapters.NamedAdapter:

@@ -12,9 +12,10 @@ from phi4local.settings import LoadSettings, SamplingSettings
 from phi4local.store import installed, kept, parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from phi4local.engine.adapters import AdapterFile
     from phi4local.store.installed import InstalledModel
 
 
@@ -101,11 +102,13 @@ class FollowsDefaults:
 
     defaults = Defaults()
     default_stop: tuple[str, ...] = ()
+    adapter_names: tuple[str, ...] = ()
     _adapters: tuple[tuple[str, float], ...] = ()
 
-    def bring_along(self, defaults: Defaults) -> None:
-        """Let every answer follow these defaults; their adapters are loaded already."""
+    def bring_along(self, defaults: Defaults, loaded: Iterable[AdapterFile]) -> None:
+        """Let every answer follow these defaults; `loaded` are all adapters, theirs too."""
         self.defaults = defaults
+        self.adapter_names = tuple(adapter.name for adapter in loaded)
         self.default_stop = defaults.sampling.stop or ()
         self._adapters = tuple((name, 1.0) for name in defaults.adapters)
 

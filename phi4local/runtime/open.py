@@ -82,7 +82,7 @@ def open_model(
         raise
     said = (*notice, *_template_notices(template), *_setting_notices(settled, facts.settings))
     model = Model(source.name, worker=worker, file=file, facts=facts, template=template, notices=said)
-    model.bring_along(defaults)
+    model.bring_along(defaults, adapted)
     return model
 
 

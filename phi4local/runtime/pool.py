@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from phi4local import catalog
 from phi4local.errors import NotEnoughMemoryError, UnknownModelError
 from phi4local.runtime import resolve
+from phi4local.runtime.adapters import fitting_adapters
 from phi4local.runtime.open import open_model
-from phi4local.store import installed
+from phi4local.store import adapters, installed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from phi4local.runtime.model import Model
     from phi4local.settings import LoadSettings
@@ -53,6 +54,18 @@ class _Kept:
     users: int = 0
     used: float = field(default_factory=time.monotonic)
     timer: asyncio.TimerHandle | None = None
+
+    def is_idle_without(self, names: Iterable[str]) -> bool:
+        """Whether nobody uses it, and it was loaded before adapters were made that are in the store now."""
+        missing = set(names) - set(self.model.adapter_names)
+        return (
+            bool(missing) and not self.users and self.keep_seconds >= 0 and all(map(adapters.find, missing))
+        )
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def told(self, name: str, now: float) -> LoadedModel:
         stays = self.users > 0 or self.keep_seconds < 0
@@ -93,7 +106,7 @@ class ModelPool:
         cls, loading: LoadSettings, *, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     ) -> ModelPool:
         """Return a pool whose models are loaded with these settings."""
-        return cls(lambda name: open_model(name, loading), keep_alive_seconds=keep_alive_seconds)
+        return cls(functools.partial(_open, loading), keep_alive_seconds=keep_alive_seconds)
 
     def put(self, name: str, model: Model) -> None:
         """Take an open model into the pool, under the name that clients will say; it stays for ever."""
@@ -104,19 +117,24 @@ class ModelPool:
         """Lend a model, loaded first when it is not; it stays loaded while somebody uses it.
 
         Args:
-            name: what the client says.
+            name: what the client says; `MODEL+ADAPTER[:SCALE]` applies adapters of the store to its answers.
+                All that fit are loaded with their model, so that one model serves them, in one batch.
             keep_alive_seconds: how long it stays afterwards, from now on; below zero for ever, 0 not at all.
 
         Raises:
             UnknownModelError, ModelNotInstalledError: clients may not have it, or it is not here.
             NotEnoughMemoryError: there is no room for it, whatever is unloaded.
         """
+        asked, (name, scales) = name, split_adapters(name)
+        name = await asyncio.to_thread(same_model, self.loaded(), name)
+        if name in self._kept and self._kept[name].is_idle_without(scales):
+            await self.stop(name)
         kept = await self._loaded(name)
-        if kept.timer is not None:
-            kept.timer.cancel()
-            kept.timer = None
+        kept.stop_timer()
         try:
-            yield kept.model
+            if not scales.keys() <= set(kept.model.adapter_names):
+                raise UnknownModelError(asked, (), known=self.names())
+            yield kept.model.adapted(**scales) if scales else kept.model
         finally:
             kept.users -= 1
             kept.used = time.monotonic()
@@ -130,9 +148,8 @@ class ModelPool:
         return tuple(kept.told(name, now) for name, kept in self._kept.items())
 
     def names(self) -> tuple[str, ...]:
-        """Return every name that a client may say: what is loaded, then the models of the store."""
-        here = [str(model.reference) for model in installed.installed() if model.kind == "gguf"]
-        return tuple(dict.fromkeys([*self._kept, *here, resolve.EMBEDDED_MODEL]))
+        """Return every name that a client may say."""
+        return served_names(self.loaded())
 
     async def release(self, name: str) -> bool:
         """Unload a model as soon as nobody uses it; `False` when it was not loaded."""
@@ -147,8 +164,7 @@ class ModelPool:
         kept = self._kept.pop(name, None)
         if kept is None:
             return False
-        if kept.timer is not None:
-            kept.timer.cancel()
+        kept.stop_timer()
         await asyncio.to_thread(kept.model.close)
         return True
 
@@ -206,6 +222,50 @@ class ModelPool:
             task = asyncio.get_running_loop().create_task(self.stop(name))
             self._unloading.add(task)
             task.add_done_callback(self._unloading.discard)
+
+
+def _open(loading: LoadSettings, name: str) -> Model:
+    return open_model(name, loading, adapters=fitting_adapters(name))
+
+
+def served_names(loaded: tuple[LoadedModel, ...]) -> tuple[str, ...]:
+    """Return what clients may say: what is loaded, the store's models, and all with their adapters."""
+    here = [str(model.reference) for model in installed.installed() if model.kind == "gguf"]
+    trained: dict[str, tuple[str, ...]] = {}
+    for one in adapters.named():
+        trained[one.base] = (*trained.get(one.base, ()), one.name)
+    trained |= {one.name: one.model.adapter_names for one in loaded}
+    models = dict.fromkeys([*(one.name for one in loaded), *here, resolve.EMBEDDED_MODEL])
+    return (*models, *(f"{name}+{one}" for name in models for one in trained.get(name, ())))
+
+
+def split_adapters(name: str) -> tuple[str, dict[str, float]]:
+    """Return the model and the strengths of the adapters that a name asks for.
+
+    Examples: `phi-4` → no adapters; `phi-4:Q4_K_M+nova` → nova 1.0; `phi-4+nova:0.5+terse` → 0.5 and 1.0.
+    """
+    model, *parts = name.split("+")
+    scales = {}
+    for part in parts:
+        adapter, colon, scale = part.rpartition(":")
+        try:
+            scales[adapter if colon else part] = float(scale) if colon else 1.0
+        except ValueError:
+            scales[part] = 1.0
+    return model, scales
+
+
+def same_model(loaded: tuple[LoadedModel, ...], name: str) -> str:
+    """Return the name under which a model is loaded already, so that its file is not opened twice.
+
+    Example: `phi4-nano:Q8_0` is `phi4-nano` where that is loaded and stands for the same file.
+    """
+    if any(one.name == name for one in loaded):
+        return name
+    paths = [
+        model.path for model in installed.named(name) if str(model.reference).casefold() == name.casefold()
+    ]
+    return next((one.name for one in loaded if one.model.file.header.path in paths), name)
 
 
 def require_served(name: str) -> None:

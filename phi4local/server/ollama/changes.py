@@ -10,7 +10,7 @@ from phi4local import catalog
 from phi4local.errors import InvalidSettingError, UnsafeNameError, UnsupportedFieldError
 from phi4local.runtime import create
 from phi4local.runtime.fetch import fetch
-from phi4local.runtime.pool import require_served
+from phi4local.runtime.pool import require_served, same_model
 from phi4local.server.ollama.options import chosen
 from phi4local.server.ollama.requests import ChatMessage, ModelText
 from phi4local.server.strict import Strict
@@ -183,15 +183,10 @@ def plain_name(text: str) -> str:
 def served_name(loaded: tuple[LoadedModel, ...], text: str) -> str:
     """Return the name under which a pool has a model, so that it is not loaded twice.
 
-    Example: `phi4-nano:Q8_0` is `phi4-nano` where that is loaded and stands for the same file.
+    Example: `phi4-nano:latest+nova` is `phi4-nano+nova`.
     """
-    name = plain_name(text)
-    if any(one.name == name for one in loaded):
-        return name
-    paths = [
-        model.path for model in installed.named(name) if str(model.reference).casefold() == name.casefold()
-    ]
-    return next((one.name for one in loaded if one.model.file.header.path in paths), name)
+    name, plus, adapters = text.partition("+")
+    return same_model(loaded, plain_name(name)) + plus + adapters
 
 
 def require_name(field: str, text: str) -> None:
