@@ -105,8 +105,17 @@ def _prepared(
     from phi4local.finetune.run import find_checkpoint, prepare
 
     specs = [DatasetSpec.parse(text) for text in dataset]
-    conversations = read_datasets(specs, Identity(name=identity[0], author=identity[1]), seed=chosen.seed)
+    known = Identity(name=identity[0], author=identity[1])
+    conversations = read_datasets(specs, known, seed=chosen.seed, fetch=_fetch)
     return prepare(find_checkpoint(model), conversations, chosen, resume=resume, force=force)
+
+
+def _fetch(name: str) -> Path:
+    from phi4local.cli.progress import shown_progress
+    from phi4local.runtime.snapshot import snapshot
+
+    with shown_progress() as progress:
+        return snapshot(name, progress=progress)
 
 
 def _announce(prepared: Prepared) -> None:

@@ -19,6 +19,8 @@ Conversation = tuple[Message, ...]
 """Turns that end with an answer."""
 
 _MOST_BYTES = 2_000_000_000
+_AT_MODELSCOPE = {"AI-ModelScope", "modelscope", "swift", "iic"}
+"""Owners that a plain `owner/name` means at ModelScope: those of Phi-4's announcement and of ms-swift."""
 _SPEAKERS = {
     "human": "user",
     "user": "user",
@@ -72,7 +74,7 @@ def read_datasets(
     identity: Identity,
     *,
     seed: int = 42,
-    fetch: Callable[[str], list[Path]] | None = None,
+    fetch: Callable[[str], Path] | None = None,
 ) -> list[Conversation]:
     """Return the conversations of data sets, one after the other.
 
@@ -80,7 +82,7 @@ def read_datasets(
         specs: what to read.
         identity: for `self-cognition`.
         seed: which samples are taken where only some are wanted.
-        fetch: gets the files of a data set that is not on this machine.
+        fetch: downloads a data set, such as `hf.co/datasets/OWNER/NAME`, and returns its folder.
 
     Raises:
         DatasetError: a file that cannot be read, or a record that is no conversation, with its place.
@@ -101,17 +103,37 @@ def read_datasets(
     return found
 
 
-def _files(name: str, fetch: Callable[[str], list[Path]] | None) -> list[Path]:
-    path = Path(name).expanduser()
+def at_hub(name: str) -> str | None:
+    """Return where a hub has a data set of this name; `None` for what can only be a file.
+
+    Examples: `tatsu-lab/alpaca` → `hf.co/datasets/tatsu-lab/alpaca`; `AI-ModelScope/alpaca-gpt4-data-en`, and
+    `MS::owner/name` as ms-swift writes it → `modelscope.cn/datasets/…`.
+    """
+    if name.startswith((".", "/", "~")) or "/" not in name or name.endswith((".jsonl", ".json")):
+        return None
+    prefix, mark, rest = name.partition("::")
+    if mark:
+        host = {"HF": "hf.co", "MS": "modelscope.cn"}.get(prefix)
+        return f"{host}/datasets/{rest}" if host else None
+    if name.count("/") > 1:
+        return name
+    owner = name.partition("/")[0]
+    return f"{'modelscope.cn' if owner in _AT_MODELSCOPE else 'hf.co'}/datasets/{name}"
+
+
+def _files(name: str, fetch: Callable[[str], Path] | None) -> list[Path]:
+    path, place = Path(name).expanduser(), at_hub(name)
     if path.is_file():
         return [path]
-    if path.is_dir():
-        files = sorted(one for one in path.iterdir() if one.suffix in (".jsonl", ".json"))
-        if files:
-            return files
-    if fetch is not None and name.count("/") in (1, 2) and not path.exists():
-        return fetch(name)
-    raise DatasetError(name, "is no file, and no folder with *.jsonl", hint=_FORMS)
+    if not path.exists() and place is not None and fetch is not None:
+        path = fetch(place)
+    files = sorted(one for one in path.rglob("*") if one.suffix in (".jsonl", ".json") and one.is_file())
+    if files:
+        return files
+    problem = (
+        "holds no *.jsonl and no *.json" if path.is_dir() else "is no file, no folder and no name at a hub"
+    )
+    raise DatasetError(name, problem, hint=_FORMS)
 
 
 def read_file(path: Path) -> list[Conversation]:
