@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,7 +71,9 @@ def show(name: Name, json: options.Json = False) -> None:
 
 @app.command("add")
 def add(
-    adapter: Annotated[Path, typer.Argument(help="GGUF file or PEFT folder")],
+    adapter: Annotated[
+        str, typer.Argument(help="GGUF file, PEFT folder, or a repository such as hf.co/OWNER/NAME")
+    ],
     name: Annotated[str | None, typer.Option("--name", help="Its name", show_default="the file's")] = None,
     base: Annotated[
         str | None,
@@ -85,8 +88,10 @@ def add(
     """
     from phi4local.runtime.adapters import keep_adapter
 
-    name = adapter.resolve().name.removesuffix(".gguf") if name is None else name
-    kept = keep_adapter(adapter, name, base=base)
+    with tempfile.TemporaryDirectory(prefix="phi4local-") as folder:
+        path = Path(adapter) if Path(adapter).exists() else _fetched(adapter, Path(folder))
+        called = Path(adapter).resolve().name.removesuffix(".gguf") if name is None else name
+        kept = keep_adapter(path, called, base=base)
     render.notice(
         f"kept {kept.name}; use it with `phi4local chat {kept.base or 'MODEL'} --adapter {kept.name}`"
     )
@@ -102,6 +107,17 @@ def rm(names: Annotated[list[str], typer.Argument(help="Names", autocompletion=_
 
     for name in names:
         render.notice(f"removed {name}, {render.size(adapters.remove(name))}")
+
+
+def _fetched(name: str, folder: Path) -> Path:
+    from phi4local.errors import AdapterError, InvalidReferenceError
+    from phi4local.runtime.adapter_pull import fetch_adapter
+
+    try:
+        return fetch_adapter(name, folder)
+    except InvalidReferenceError as error:
+        hint = "give a GGUF file, a PEFT folder, or hf.co/OWNER/NAME"
+        raise AdapterError(name, "is no file, no folder and no repository", hint=hint) from error
 
 
 def _found(name: str) -> NamedAdapter:
