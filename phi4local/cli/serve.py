@@ -170,6 +170,8 @@ def api_keys(file: Path | None) -> tuple[str, ...]:
             raise InvalidSettingError(
                 "api_key_file", f"is {file}, which cannot be read: {problem}", hint="name a text file"
             ) from error
+        if os.name == "posix" and file.stat().st_mode & 0o077:
+            render.notice(f"note: other users of this machine can read {file}; `chmod 600 {file}` ends that")
         if not lines:
             raise InvalidSettingError(
                 "api_key_file", f"is {file}, which is empty", hint="put a long random word into it"

@@ -58,6 +58,8 @@ STATUSES: tuple[tuple[type[Phi4LocalError], int], ...] = (
 RETRY_AFTER_SECONDS = {429: 1, 503: 10}
 CLIENT_LEFT = 499
 """nginx's number for a client that hung up; nobody reads it but a log."""
+CONTEXT = "context"
+"""The field of requests that do not fit; OpenAI's clients know it by a code of its own."""
 SERVER_FAULT = "the server failed; its log has the reason"
 
 
@@ -73,7 +75,9 @@ def message_of(error: Phi4LocalError) -> str:
 
 
 def field_of(error: Phi4LocalError) -> str | None:
-    """Return the field of the request that an error is about, where it says so."""
+    """Return the field that an error is about, where it says so; `CONTEXT` for what does not fit."""
+    if isinstance(error, errors.ContextTooLongError | errors.ContextFullError):
+        return CONTEXT
     found = getattr(error, "field", None) or getattr(error, "setting", None)
     return found if isinstance(found, str) else None
 

@@ -198,8 +198,9 @@ def test_what_cannot_be_is_refused_by_name(chat, options, field):
 
 def test_prompt_that_is_too_long_is_refused(chat):
     for stream in (False, True):
-        with pytest.raises(openai.BadRequestError, match=r"context holds 2,048"):
+        with pytest.raises(openai.BadRequestError, match=r"context holds 2,048") as caught:
             chat([{"role": "user", "content": "fox " * 3000}], stream=stream)
+        assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -75,6 +75,7 @@ def small(tmp_path_factory, native_library):
     """A server with two keys, one place, one waiting place and a guard."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "keys").write_text("first-key\nsecond-key\n", encoding="utf-8")
+    (folder / "keys").chmod(0o644)
     (folder / "policy.toml").write_text(
         'input = ["words"]\noutput = ["plus"]\nlog_file = "log"\n'
         '[rules.words]\nkind = "words"\nwords = ["blue heron"]\n'
@@ -97,6 +98,11 @@ def test_only_a_key_opens(small):
             assert client.models.retrieve("phi4-nano").id == "phi4-nano"
     with urllib.request.urlopen(f"{small.address}/health") as answer:
         assert answer.status == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
+def test_a_key_that_others_can_read_is_told(small):
+    assert sum("other users of this machine can read" in line for line in small.lines) == 1
 
 
 def test_full_queue_says_when_to_come_back(small):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from phi4local.server.errors import CONTEXT
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -11,8 +13,9 @@ _TYPES = {
     429: "rate_limit_error",
 }
 
-_FIELDS = {"json_schema": "response_format.json_schema"}
+_FIELDS = {"json_schema": "response_format.json_schema", CONTEXT: "messages"}
 """Settings whose field has another name here."""
+_CODES = {CONTEXT: "context_length_exceeded"}
 
 
 def error_body(status: int, message: str, field: str | None) -> dict[str, Any]:
@@ -23,6 +26,7 @@ def error_body(status: int, message: str, field: str | None) -> dict[str, Any]:
     """
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     code = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}.get(status)
+    code = _CODES.get(field or "", code)
     return {
         "error": {"message": message, "type": kind, "param": _FIELDS.get(field or "", field), "code": code}
     }
