@@ -3,134 +3,81 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer evaluates the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from phi4local.cli import options, render
-from phi4local.cli.opening import open_with_progress
-from phi4local.cli.progress import shown_progress
-from phi4local.settings import LoadSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from phi4local.evaluation.run import Marked, Score
+from phi4local.cli import options  # noqa: TC001 - the same
 
 
 def evaluate(
+    tasks: Annotated[
+        str,
+        typer.Argument(
+            help="mmlu, gpqa, mgsm, math, humaneval, simpleqa, drop or safety, with commas, or all"
+        ),
+    ],
     model: Annotated[str, typer.Argument(help="Name, GGUF file, checkpoint folder or a server's address")],
     data: Annotated[
-        Path,
-        typer.Option("--data", help="Folder with MGSM's mgsm_en.tsv, mgsm_de.tsv, …", show_default=False),
-    ],
+        Path | None, typer.Option("--data", help="Folder with the tasks' files", show_default=False)
+    ] = None,
+    grader: Annotated[
+        str | None,
+        typer.Option("--grader", help="Model or address that compares answers, for math and simpleqa"),
+    ] = None,
+    ladder: Annotated[
+        str | None,
+        typer.Option(
+            "--ladder", help="Quantizations to compare, for example Q4_K_M,Q8_0", show_default=False
+        ),
+    ] = None,
     languages: Annotated[
-        str | None, typer.Option("--languages", help="With commas, for example en,de", show_default="all 11")
+        str | None, typer.Option("--languages", help="Of mgsm, for example en,de", show_default="all 11")
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Draw so many questions", show_default="all")
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            "--repeats", min=1, max=100, help="Ask each so often", show_default="simple-evals' number"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the drawing and the sampling")] = 0,
     at_once: Annotated[
         int, typer.Option("--parallel", min=1, max=128, help="Answers written at the same time")
     ] = 4,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, help="Cut answers off there; simple-evals' number is 1024")
+    ] = 1024,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask again what the same command asked before")
+    ] = False,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    context: options.Context = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Measure how often a model is right: MGSM, by simple-evals' rules.
+    """Measure how often a model is right, by simple-evals' rules, beside Phi-4's published figures.
 
-    Example: phi4local eval phi-4 --data ./mgsm --languages en,de --limit 100
+    A run that was stopped goes on where it was. Example: phi4local eval mgsm phi-4 --data ./data --limit 99
     """
-    from phi4local.evaluation.mgsm import read_questions
-    from phi4local.evaluation.run import ask, drawn
-    from phi4local.runtime.progress import Progress
-    from phi4local.runtime.remote.address import is_address
+    from phi4local.cli.eval_run import Wanted, run
+    from phi4local.evaluation.run import Asking
+    from phi4local.evaluation.task import Draw
+    from phi4local.evaluation.tasks import chosen
+    from phi4local.settings import LoadSettings
 
-    questions = drawn(read_questions(data, _languages(languages)), limit, seed)
-    # A server decides itself how many it answers at once.
-    parallel = None if is_address(model) else at_once
-    loading = LoadSettings(threads=threads, gpu_layers=gpu_layers, parallel=parallel)
-    with open_with_progress(model, loading, yes=yes) as opened, shown_progress() as show:
-        marked = ask(
-            opened,
-            questions,
-            seed=seed,
-            at_once=at_once,
-            tell=lambda done: show(Progress("measuring", done * 100 // len(questions), 100)),
-        )
-        known = getattr(opened, "manifest", None)
-    published = _published(known.name if known else None) if not languages else None
-    if json:
-        render.print_json(_mapping(marked, published))
-    else:
-        _show(marked, published)
-
-
-def _languages(text: str | None) -> tuple[str, ...]:
-    from phi4local.errors import InvalidSettingError
-    from phi4local.evaluation.mgsm import LANGUAGES
-
-    chosen = tuple(dict.fromkeys(name.strip() for name in text.split(","))) if text else LANGUAGES
-    for name in chosen:
-        if name not in LANGUAGES:
-            raise InvalidSettingError(
-                "languages", f"knows no `{name}`", hint=f"there are {', '.join(LANGUAGES)}"
-            )
-    return chosen
-
-
-def _published(name: str | None) -> float | None:
-    from phi4local.evaluation.mgsm import PUBLISHED
-
-    return PUBLISHED.get(name or "")
-
-
-def _scores(marked: Sequence[Marked]) -> dict[str, Score]:
-    from phi4local.evaluation.run import score
-
-    languages = dict.fromkeys(one.question.language for one in marked)
-    parts = {name: score(one for one in marked if one.question.language == name) for name in languages}
-    return {"mgsm": score(marked), **parts}
-
-
-def _mapping(marked: Sequence[Marked], published: float | None) -> dict[str, Any]:
-    return {
-        "task": "mgsm",
-        "published": published,
-        "scores": {
-            name: {"right": one.right, "count": one.count, "share": one.share, "interval": one.interval}
-            for name, one in _scores(marked).items()
-        },
-        "answers": [
-            {
-                "language": one.question.language,
-                "prompt": one.question.prompt,
-                "target": one.question.target,
-                "answer": one.answer,
-                "extracted": one.question.extracted(one.answer),
-                "right": one.right,
-            }
-            for one in marked
-        ],
-    }
-
-
-def _show(marked: Sequence[Marked], published: float | None) -> None:
-    rows = []
-    for name, one in _scores(marked).items():
-        low, high = one.interval
-        beside = published if name == "mgsm" else None
-        rows.append(
-            (
-                name,
-                str(one.count),
-                f"{100 * one.share:.1f}",
-                f"{100 * low:.1f} to {100 * high:.1f}",
-                "-" if beside is None else f"{100 * beside:.1f}",
-                "-" if beside is None else f"{100 * (one.share - beside):+.1f}",
-            )
-        )
-    columns = ("TASK", "QUESTIONS", "RIGHT %", "95 % INTERVAL", "PUBLISHED", "DIFFERENCE")
-    render.table("Right answers", columns, rows, right=columns[1:])
+    parts = tuple(name.strip() for name in languages.split(",")) if languages else None
+    wanted = Wanted(
+        tasks=tuple(chosen(tasks, parts)),
+        folder=data,
+        draw=Draw(limit=limit, seed=seed, repeats=repeats),
+        asking=Asking(seed=seed, at_once=at_once, max_tokens=max_tokens),
+        grader=grader,
+        loading=LoadSettings(threads=threads, gpu_layers=gpu_layers, context_tokens=context),
+        fresh=fresh,
+        yes=yes,
+    )
+    run(wanted, model, ladder.split(",") if ladder else [], as_json=json)

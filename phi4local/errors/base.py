@@ -60,7 +60,7 @@ class DocumentError(FileFormatError):
 class EvaluationDataError(FileFormatError):
     """Questions of a benchmark that cannot be read."""
 
-    hint = "MGSM's files are at https://github.com/google-research/url-nlp/tree/main/mgsm"
+    hint = "docs/eval.md says which files a task reads, and where they are"
 
 
 class FileWriteError(Phi4LocalError):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Z_95 = 1.959963984540054
 """The normal distribution's 97.5 % point: 95 % lie between it and its negative."""
@@ -22,3 +26,24 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     spread = Z_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
     low, high = ((centre + sign * spread) / (1 + square / count) for sign in (-1, 1))
     return max(0.0, low), min(1.0, high)
+
+
+def resampled(values: Sequence[float], *, seed: int = 0, times: int = 2000) -> tuple[float, float]:
+    """Return the bootstrap's 95 % interval of a mean: its percentiles over samples drawn from the values.
+
+    For what is no plain share: answers with parts of a point, or several answers to one question, whose mean
+    is one value here.
+
+    Example: `resampled([0.0, 0.5, 1.0, 1.0])` is about (0.25, 1.0).
+
+    Source: B. Efron, The Annals of Statistics 7 (1979), 1-26.
+    """
+    import numpy
+
+    if not values:
+        return 0.0, 1.0
+    given = numpy.asarray(values, dtype=numpy.float64)
+    chance = numpy.random.default_rng(seed)
+    means = [float(given[chance.integers(0, given.size, given.size)].mean()) for _ in range(times)]
+    low, high = numpy.percentile(means, (2.5, 97.5))
+    return float(low), float(high)

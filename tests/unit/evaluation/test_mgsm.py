@@ -1,23 +1,25 @@
 """MGSM's marking against simple-evals' own verdicts, and the interval against its published values."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from phi4local.errors import EvaluationDataError
-from phi4local.evaluation.interval import wilson
-from phi4local.evaluation.mgsm import LANGUAGES, Question, read_questions
-from phi4local.evaluation.run import Marked, drawn, score
+from phi4local.evaluation.interval import resampled, wilson
+from phi4local.evaluation.outcome import outcome, score
+from phi4local.evaluation.task import Draw, Mark, Marked, Question, drawn
+from phi4local.evaluation.tasks.mgsm import LANGUAGES, extracted, mark, prompt_of, read, task_of
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "mgsm.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("row", GOLDEN, ids=range(len(GOLDEN)))
 def test_an_answer_is_marked_as_simple_evals_marks_it(row):
-    question = Question(language=row["language"], text="", target=row["target"])
-    assert question.extracted(row["answer"]) == row["extracted"]
-    assert question.is_right(row["answer"]) is row["right"]
+    question = Question(key="1", prompt="", group=row["language"], target=row["target"])
+    assert extracted(row["language"], row["answer"]) == row["extracted"]
+    assert mark(question, row["answer"]) == Mark(score=float(row["right"]), extracted=row["extracted"])
 
 
 def test_the_golden_answers_have_both_verdicts_and_every_language():
@@ -27,7 +29,7 @@ def test_the_golden_answers_have_both_verdicts_and_every_language():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_braces_in_a_question_reach_the_model_as_they_are(language):
-    prompt = Question(language=language, text="What is {x} of {input}?", target="1").prompt
+    prompt = prompt_of(language, "What is {x} of {input}?")
     assert prompt.endswith("\n\nWhat is {x} of {input}?")
     assert len(prompt) > 100 or language in {"ja", "zh"}
 
@@ -49,29 +51,73 @@ def test_no_answer_says_nothing():
 def test_a_line_that_is_no_question_is_named(tmp_path, line):
     (tmp_path / "mgsm_en.tsv").write_text(f"What is 1 plus 1?\t2\n{line}\n", encoding="utf-8")
     with pytest.raises(EvaluationDataError, match="line 2") as caught:
-        read_questions(tmp_path, ("en",))
+        read(tmp_path, Draw(), ("en",))
     assert "url-nlp" in caught.value.hint
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(EvaluationDataError, match=r"mgsm_sw\.tsv"):
-        read_questions(tmp_path, ("sw",))
+        read(tmp_path, Draw(), ("sw",))
+
+
+def questions_of(count):
+    return [Question(key=str(number), prompt="", target="1") for number in range(count)]
 
 
 def test_a_draw_is_repeatable_and_keeps_the_order():
-    questions = [Question(language="en", text=str(number), target="1") for number in range(100)]
+    questions = questions_of(100)
     first = drawn(questions, 10, seed=3)
     assert first == drawn(questions, 10, seed=3) != drawn(questions, 10, seed=4)
     assert len(first) == 10
-    assert first == sorted(first, key=lambda one: int(one.text))
+    assert first == sorted(first, key=lambda one: int(one.key))
     assert drawn(questions, 200, seed=3) == questions
 
 
+def test_the_same_questions_are_drawn_as_by_simple_evals():
+    """simple-evals draws with `random.Random(0).sample(examples, num_examples)`."""
+    questions = questions_of(100)
+    theirs = random.Random(0).sample(questions, 20)
+    assert {one.key for one in drawn(questions, 20, seed=0)} == {one.key for one in theirs}
+
+
+def marked_as(values):
+    return [
+        Marked(
+            question=Question(key=key, prompt="", target=""), answer="", mark=Mark(score=value, extracted="")
+        )
+        for key, value in values
+    ]
+
+
 def test_the_score_is_the_share_of_golden_answers_that_are_right():
-    asked = [Question(language=row["language"], text="", target=row["target"]) for row in GOLDEN]
-    found = score(
-        Marked(question=one, answer=row["answer"], right=one.is_right(row["answer"]))
-        for one, row in zip(asked, GOLDEN, strict=True)
-    )
-    assert (found.right, found.count) == (sum(row["right"] for row in GOLDEN), len(GOLDEN))
-    assert found.interval[0] < found.share < found.interval[1]
+    found = score(marked_as((str(number), float(row["right"])) for number, row in enumerate(GOLDEN)))
+    right = sum(row["right"] for row in GOLDEN)
+    assert (found.answers, found.questions) == (len(GOLDEN), len(GOLDEN))
+    assert found.share == pytest.approx(right / len(GOLDEN))
+    assert found.interval == wilson(right, len(GOLDEN))
+
+
+def test_repeats_of_a_question_do_not_make_the_interval_narrower():
+    once = score(marked_as((str(number), float(number % 2)) for number in range(40)))
+    five_times = score(marked_as((str(number % 40), float(number % 2)) for number in range(200)))
+    width = once.interval[1] - once.interval[0]
+    assert (five_times.questions, five_times.answers) == (40, 200)
+    assert five_times.interval[1] - five_times.interval[0] == pytest.approx(width, rel=0.15)
+
+
+def test_the_bootstrap_agrees_with_the_normal_distribution_for_many_values():
+    values = [float(number % 4 == 0) for number in range(2000)]
+    low, high = resampled(values)
+    spread = 1.959964 * (0.25 * 0.75 / 2000) ** 0.5
+    assert (low, high) == pytest.approx((0.25 - spread, 0.25 + spread), abs=0.003)
+    assert resampled([]) == (0.0, 1.0)
+
+
+def test_the_difference_is_measured_less_published():
+    marked = marked_as((str(number), float(number < 70)) for number in range(100))
+    found = outcome(task_of(), marked, model="microsoft/Phi-4:Q4_K_M", graded=False)
+    middle, low, high = found.difference
+    assert middle == pytest.approx(0.70 - 0.806)
+    assert low < middle < high < 0
+    assert outcome(task_of(("en",)), marked, model="phi-4", graded=False).difference is None
+    assert outcome(task_of(), marked, model="phi4-nano", graded=False).published is None
