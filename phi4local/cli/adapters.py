@@ -64,9 +64,8 @@ def show(name: Name, json: options.Json = False) -> None:
         render.print_json(facts)
         return
     for label, value in facts.items():
-        render.write(
-            f"{label.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{label}: {value}"
-        )
+        shown = f"{value:,}" if isinstance(value, int) else value
+        render.write(f"{label.replace('_', ' ')}: {shown}")
 
 
 @app.command("add")

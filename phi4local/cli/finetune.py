@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from phi4local.finetune.training import Report
 
 
+_DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
+
+
 def finetune(
     model: Annotated[
         str,
@@ -133,7 +136,7 @@ def _announce(prepared: Prepared) -> None:
     memory = prepared.memory
     render.notice(
         f"memory: {render.size(memory.total)} expected ({render.size(memory.weights)} weights), "
-        f"{render.size(prepared.free_bytes)} free on the {prepared.device}"
+        f"{render.size(prepared.free_bytes)} free on the {_DEVICES[prepared.device]}"
     )
     if prepared.options.train_type == "dora":
         render.notice("note: DoRA has no GGUF form; merge it: `phi4local convert FOLDER --merge ADAPTER`")
