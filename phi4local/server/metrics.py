@@ -117,7 +117,9 @@ class Counted:
             await self._app(scope, receive, noted)
         finally:
             metrics.running -= 1
-            metrics.note_request(scope["path"], scope["method"], status, time.perf_counter() - started)
+            # `/v1/models/{name:path}`, not each name; a request that was refused on its way has no route
+            place = str(getattr(scope.get("route"), "path", scope["path"]))
+            metrics.note_request(place, scope["method"], status, time.perf_counter() - started)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

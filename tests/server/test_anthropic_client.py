@@ -160,6 +160,13 @@ def test_what_cannot_be_is_refused_by_name(client, case):
     assert field in body["error"]["message"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_prompt_that_is_too_long_is_refused_in_the_words_that_programs_know(client, stream):
+    long = [{"role": "user", "content": "fox " * 3000}]
+    with pytest.raises(anthropic.BadRequestError, match=r"prompt is too long: .*context holds 2,048"):
+        client.messages.create(model="phi4-nano", messages=long, max_tokens=5, stream=stream)
+
+
 def test_an_unknown_model_is_not_found(client):
     with pytest.raises(anthropic.NotFoundError) as caught:
         client.messages.create(model="claude", messages=QUESTION, max_tokens=5)

@@ -49,6 +49,7 @@ def test_what_was_asked_and_answered_is_counted(server):
     assert status == 200
     assert chat(server, max_tokens=5, stream=True)[0] == 200
     assert send(server, "/api/chat", {"model": "phi4-nano", "messages": [], "stream": False})[0] == 200
+    assert send(server, "/v1/models/phi4-nano")[0] == 200
     after, _ = counters(server)
 
     def grown(name, **labels):
@@ -58,6 +59,7 @@ def test_what_was_asked_and_answered_is_counted(server):
     post = {"method": "POST", "status": "200"}
     assert grown("requests_total", path="/v1/chat/completions", **post) == 2
     assert grown("requests_total", path="/api/chat", **post) == 1
+    assert grown("requests_total", path="/v1/models/{name:path}", method="GET", status="200") == 1
     assert grown("tokens_total", kind="generated") == usage["completion_tokens"] + 5
     assert grown("tokens_total", kind="prompt") == 2 * usage["prompt_tokens"]
     assert grown("answers_total", reason="length") >= 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from phi4local.server.errors import CONTEXT
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -22,5 +24,7 @@ def error_body(status: int, message: str, field: str | None) -> dict[str, Any]:
     `{"type": "error", "error": {"type": "not_found_error", "message": "no such model"}}`.
     """
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    if field == CONTEXT:  # this dialect has no codes; programs know the words
+        message, field = f"prompt is too long: {message}", None
     told = message if field is None or field in message else f"{field}: {message}"
     return {"type": "error", "error": {"type": kind, "message": told}}
