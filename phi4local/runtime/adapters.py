@@ -57,16 +57,18 @@ def adapter_file(path: Path, base: Header) -> Path:
     """Return the GGUF file of an adapter; that of a PEFT folder is made once and kept.
 
     Args:
-        path: a GGUF file, a PEFT folder, or a name from `phi4local adapters list`, where no file has it.
+        path: a GGUF file, a PEFT folder, or a name from `phi4local adapters list`, where neither has it.
         base: the header of the model that it will be loaded with.
 
     Raises:
         AdapterError: no adapter, a damaged one, or one for another model.
         FileWriteError: the kept file cannot be written.
     """
-    if not path.exists():
+    if not path.is_file() and not (path / CONFIG).exists():
+        # fine-tuning into ./nova leaves a folder of that name, which is no adapter itself
         named = adapters.find(str(path))
-        return named.file if named else path
+        if named:
+            return named.file
     if not path.is_dir():
         return path
     from phi4local.convert.adapter_file import convert_adapter

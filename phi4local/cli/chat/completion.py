@@ -47,6 +47,7 @@ class Words(Completer):
         if text.startswith("/") and not space:
             yield from _fitting(text, self._commands)
         elif command in FILES:
+            yield from _fitting(rest, sorted(self._words.get(command, tuple)()))
             yield from self._paths.get_completions(Document(rest, len(rest)), complete_event)
         elif command in self._words:
             yield from _fitting(rest, sorted(self._words[command]()))

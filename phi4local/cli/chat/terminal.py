@@ -57,13 +57,18 @@ def converse(chat: Chat, history: Path | None) -> None:
 def _editor(chat: Chat, history: Path | None) -> Editor | PlainEditor:
     from phi4local.cli.chat.completion import Words
     from phi4local.cli.options import complete_model
+    from phi4local.store import adapters
 
     if not reply.is_screen(sys.stderr if not sys.stdout.isatty() else sys.stdout):
         return PlainEditor()
     names = [name for command in COMMANDS for name in command.names]
     words = Words(
         names,
-        {"/model": lambda: complete_model(""), "/load": lambda: [one.name for one in chat.library.list()]},
+        {
+            "/model": lambda: complete_model(""),
+            "/load": lambda: [one.name for one in chat.library.list()],
+            "/adapter": lambda: ["off", *(one.name for one in adapters.named())],
+        },
     )
     blocks = "utf" in (sys.stdout.encoding or "").lower()
     return Editor(

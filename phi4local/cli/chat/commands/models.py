@@ -28,7 +28,7 @@ def model(chat: Chat, argument: str) -> None:
 
 
 def adapter(chat: Chat, argument: str) -> None:
-    """Show, apply or take away adapters. Examples: `/adapter ./my-lora:0.8`, `/adapter off`."""
+    """Show, apply or take away adapters. Examples: `/adapter nova:0.8`, `/adapter off`."""
     if argument:
         wanted = [] if argument == "off" else [*chat.adapters, argument]
         _exchange(chat, chat.model_name, wanted)

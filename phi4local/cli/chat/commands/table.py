@@ -65,7 +65,7 @@ COMMANDS = (
     Command(("/verbose",), "", "say more below answers; again for less", settings.verbose),
     Command(("/raw",), "", "show answers without markdown; again with it", settings.raw),
     Command(("/model",), "[NAME]", "show the model, or let another one go on", models.model),
-    Command(("/adapter",), "[FILE[:SCALE]|off]", "apply a LoRA adapter", models.adapter),
+    Command(("/adapter",), "[ADAPTER[:SCALE]|off]", "apply a LoRA adapter", models.adapter),
     Command(("/show",), "", "what the model is", models.show),
     Command(
         ("/context",), "[POLICY]", "how full the context is, and what to do when it is full", models.context

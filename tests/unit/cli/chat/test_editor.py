@@ -97,7 +97,8 @@ def test_ctrl_c_and_ctrl_d_are_told_apart(type_keys):
 
 
 def offered(text, folder=None):
-    words = Words(["/help", "/model", "/set", "/read"], {"/model": lambda: ["phi-4", "phi4-nano"]})
+    lists = {"/model": lambda: ["phi-4", "phi4-nano"], "/adapter": lambda: ["off", "nova"]}
+    words = Words(["/help", "/model", "/set", "/read"], lists)
     with contextlib.chdir(folder) if folder else contextlib.nullcontext():
         found = words.get_completions(Document(text, len(text)), CompleteEvent(completion_requested=True))
         return [completion.text for completion in found]
@@ -109,5 +110,6 @@ def test_tab_offers_commands_models_settings_and_files(tmp_path):
     assert offered("/model phi-") == ["phi-4"]
     assert offered("/set temp") == ["temperature"]
     assert offered("/read no", tmp_path) == ["tes.md"]
+    assert offered("/adapter no", tmp_path) == ["nova", "tes.md"]
     assert offered("what is in @no", tmp_path) == ["tes.md"]
     assert offered("an ordinary question") == []
