@@ -33,6 +33,7 @@ def test_nothing_set_is_one_line():
     [
         ("HF_TOKEN", "hf_swordfish"),
         ("PHI4LOCAL_API_KEY", "swordfish"),
+        ("PHI4LOCAL_GRADER_KEY", "swordfish"),
         ("PHI4LOCAL_REGISTRY_AUTH", "registry.example=me:swordfish"),
         ("MODELSCOPE_API_TOKEN", "swordfish"),
         ("OLLAMA_API_KEY", "swordfish"),
