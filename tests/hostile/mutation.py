@@ -123,6 +123,21 @@ class Mutator(ast.NodeTransformer):
         self.found.append((getattr(node, "lineno", 0), what))
         return len(self.found) - 1 == self.wanted
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Leave annotations and decorators alone: the former are never evaluated."""
+        node.body = [self.visit(one) for one in node.body]
+        node.args.defaults = [self.visit(one) for one in node.args.defaults]
+        node.args.kw_defaults = [one and self.visit(one) for one in node.args.kw_defaults]
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [self.visit(one) for one in node.body]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.value = node.value and self.visit(node.value)
+        return node
+
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
         for at, operator in enumerate(node.ops):
