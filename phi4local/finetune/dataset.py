@@ -139,12 +139,19 @@ def _files(name: str, fetch: Callable[[str], Path] | None) -> list[Path]:
 def read_file(path: Path) -> list[Conversation]:
     r"""Return the conversations of a file: a JSON array, or an object a line.
 
+    What a person rated `bad` in a chat is left out: `~/.phi4local/feedback.jsonl` is such a file.
+
     Example: `{"instruction": "Add.", "input": "1 2", "output": "3"}` → user "Add.\n1 2", assistant "3".
 
     Raises:
         DatasetError: it cannot be read, or a record is no conversation; the message says which one.
     """
-    return [_conversation(record, path, place) for place, record in _records(path)]
+    good = ((place, record) for place, record in _records(path) if not _is_rated_bad(record))
+    return [_conversation(record, path, place) for place, record in good]
+
+
+def _is_rated_bad(record: object) -> bool:
+    return isinstance(record, dict) and record.get("rating") == "bad"
 
 
 def _records(path: Path) -> Iterator[tuple[str, Any]]:

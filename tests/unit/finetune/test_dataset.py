@@ -69,6 +69,16 @@ def test_a_record_that_is_none_is_named(line, says, tmp_path):
     assert caught.value.hint
 
 
+def test_answers_that_were_rated_bad_in_a_chat_are_not_learned(phi4local_home):
+    from phi4local.assistant.sessions.feedback import rate
+
+    rate([ASKED, Message("assistant", "4")], "bad", note="wrong")
+    path = rate([ASKED, ANSWERED], "good")
+    assert len(path.read_text().splitlines()) == 2
+    assert read_file(path) == [(ASKED, ANSWERED)]
+    path.unlink()
+
+
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", None])
 def test_a_file_that_cannot_be_read_is_one_error(data, tmp_path):
     path = tmp_path / "data.jsonl"
