@@ -81,18 +81,19 @@ def finetune(
         "gradient_checkpointing": not no_gradient_checkpointing,
     }
     chosen = TrainOptions(**values)
+    called = _checked_name(name or output_dir.resolve().name)
     _check_plot(plot)
     prepared = _prepared(model, dataset, chosen, (model_name, model_author), resume, force=force)
     if not json:
         _announce(prepared)
     with _shown(logging_steps, quiet=json) as tell:
         finished = run.finetune(prepared, output_dir, threads=threads, tell=tell)
-    called = _registered(finished, name or output_dir.resolve().name, model)
+    kept = _registered(finished, called, model)
     _draw(finished, plot)
     if json:
-        render.print_json(_facts(prepared, finished, called))
+        render.print_json(_facts(prepared, finished, kept))
     else:
-        _tell(finished, model, called)
+        _tell(finished, model, kept)
 
 
 def _prepared(
@@ -203,6 +204,14 @@ def _registered(finished: Finished, name: str, model: str) -> str | None:
     from phi4local.store import adapters
 
     return adapters.add(name, finished.gguf, finished.folder, base=model).name
+
+
+def _checked_name(name: str) -> str:
+    """Return the name that the adapter will have; a bad one is found before hours of training."""
+    from phi4local.store import adapters
+
+    adapters.check_name(name)
+    return name
 
 
 def _check_plot(plot: Path | None) -> None:

@@ -80,6 +80,15 @@ def add(name: str, gguf: Path, peft: Path | None = None, *, base: str) -> NamedA
     return _read(folder)
 
 
+def check_name(name: str) -> None:
+    """Find out before hours of work whether an adapter can have a name.
+
+    Raises:
+        AdapterError: it cannot.
+    """
+    _folder(name)
+
+
 def find(name: str) -> NamedAdapter | None:
     """Return the adapter with a name, or `None`; what is no name at all is nobody's.
 

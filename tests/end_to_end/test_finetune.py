@@ -158,6 +158,7 @@ def test_named_adapters_are_listed_shown_added_and_removed(run, run_cli):
         (["--dataset", "self-cognition#0"], "dataset"),
         (["--dataset", "self-cognition#5", "--lora-rank", "0"], "lora_rank"),
         (["--dataset", "self-cognition#5", "--train-type", "full"], "train_type"),
+        (["--dataset", "self-cognition#5", "--output-dir", "my run"], "cannot be an adapter's name"),
     ],
 )
 def test_what_cannot_be_is_one_error(arguments, says, run_cli, tmp_path):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy
 
+from phi4local.assistant.retrieval.word_vectors import readable
 from phi4local.errors import CheckpointError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class SentenceModel:
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return vectors of length one, shape `(texts, width)`; a text counts up to its 256th token."""
-        encodings = self._tokenizer.encode_batch([_readable(text) for text in texts])
+        encodings = self._tokenizer.encode_batch([readable(text) for text in texts])
         ids = [encoding.ids for encoding in encodings]
         # Texts of one length together, so that little is computed for padding.
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
@@ -249,8 +250,3 @@ def _gelu(values: Floats) -> Floats:
     erf = numpy.sign(values) * (1 - series * numpy.exp(-scaled * scaled))
     result: Floats = values * numpy.float32(0.5) * (1 + erf)
     return result
-
-
-def _readable(text: str) -> str:
-    """Return a text that is UTF-8: half a surrogate pair is none."""
-    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -65,13 +65,13 @@ class WordVectors:
         """Return vectors of shape `(texts, 256)`; that of a text without tokens is zero."""
         vectors = numpy.zeros((len(texts), self._table.shape[1]), dtype=numpy.float32)
         for first in range(0, len(texts), _TEXTS_AT_ONCE):
-            group = [_readable(text) for text in texts[first : first + _TEXTS_AT_ONCE]]
+            group = [readable(text) for text in texts[first : first + _TEXTS_AT_ONCE]]
             for place, encoding in enumerate(self._tokenizer.encode_batch(group, add_special_tokens=False)):
                 if encoding.ids:
                     vectors[first + place] = self._table[encoding.ids].mean(axis=0)
         return vectors
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Return a text that is UTF-8: half a surrogate pair is none."""
     return text if text.isascii() else text.encode(errors="replace").decode()

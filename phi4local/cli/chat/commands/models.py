@@ -9,6 +9,7 @@ from phi4local.assistant.context import policy_of
 from phi4local.cli import render
 from phi4local.cli.chat.places import digest_of, headline, title_of
 from phi4local.cli.chat.status import bar
+from phi4local.cli.options import adapter_scales
 from phi4local.errors import InvalidSettingError, Phi4LocalError
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def model(chat: Chat, argument: str) -> None:
 def adapter(chat: Chat, argument: str) -> None:
     """Show, apply or take away adapters. Examples: `/adapter nova:0.8`, `/adapter off`."""
     if argument:
-        wanted = [] if argument == "off" else [*chat.adapters, argument]
+        again = adapter_scales([argument]).keys()  # another strength of one that is applied replaces it
+        others = [one for one in chat.adapters if not adapter_scales([one]).keys() & again]
+        wanted = [] if argument == "off" else [*others, argument]
         _exchange(chat, chat.model_name, wanted)
     render.notice(f"adapters: {', '.join(chat.adapters) or 'none'}")
 
