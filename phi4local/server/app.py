@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROUTERS = (
     page.files_router,
     openai.router,
+    openai.responses_router,
     anthropic.router,
     ollama.router,
     ollama.store_router,

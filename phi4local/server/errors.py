@@ -164,6 +164,12 @@ def _first_problem(error: RequestValidationError) -> tuple[str | None, str]:
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if problem["type"] == "json_invalid":
         return None, "the body is no JSON"
+    if problem["type"] == "union_tag_invalid":
+        kind = problem["ctx"]["tag"]
+        return (
+            f"{field}.type",
+            f"`{field}.type` is {kind!r}, which is not known here; docs/serve.md lists what is",
+        )
     if problem["type"] == "extra_forbidden":
         return field, f"`{field}` is not known here; docs/serve.md lists what is"
     return field or None, f"`{field or 'body'}`: {problem['msg']}"

@@ -63,6 +63,36 @@ def test_extremes_are_refused_by_name(post):
     assert count >= 230
 
 
+RESPONSES = {
+    "input": [5, {}, None, True, [5], [None], [{}], [[]], [{"type": 5}], [{"role": "user"}], []],
+    "instructions": [5, [], {}, True],
+    "max_output_tokens": ["x", [], {}, True, 0.5, 0, -1],
+    "top_logprobs": ["x", [], {}, True, 0.5, -1, 21],
+    "tools": [5, "x", {}, [5], [{}], [{"type": "function"}], [{"type": "function", "name": ""}]],
+    "tool_choice": [5, [], {}, "x", {"type": "function"}, {"type": "allowed_tools", "mode": "auto"}],
+    "text": [5, [], "x", {"format": 5}, {"format": {"type": "x"}}, {"format": {"type": "json_schema"}}],
+    "include": [5, "x", {}, [5], ["x"]],
+    "metadata": [5, "x", [], {"a": 5}],
+    "stream": [5, "x", [], {}],
+    "previous_response_id": [5, "x", [], {}],
+    "temperature": NO_NUMBERS,
+    "seed": EXTREMES["seed"],
+    "unheard_of": [5],
+}
+
+
+def test_extremes_of_responses_are_refused_by_name(post):
+    wrong = []
+    for name, value in ((name, value) for name, values in RESPONSES.items() for value in values):
+        body = json.dumps({"model": "phi4-nano", "input": "x", "max_output_tokens": 1, name: value})
+        status, answer = post(body, "/v1/responses")
+        param = (answer.get("error") or {}).get("param") or ""
+        expected = (name, {"max_output_tokens": "max_tokens"}.get(name))
+        if status != 400 or param.partition("[")[0].partition(".")[0] not in expected:
+            wrong.append((name, value, status, answer))
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -34,17 +34,19 @@ def ask(case):
         if case.path.startswith("/api/"):
             shorten_ollamas(case.body)
         else:
-            shorten(case.body)
+            shorten(case.path, case.body)
     case.call_and_validate(checks=CHECKS)
 
 
-def shorten(body):
+def shorten(path, body):
     """Let an answer of OpenAI's dialect have four tokens."""
-    for limit in ("max_tokens", "max_completion_tokens"):
-        if isinstance(body.get(limit), int) and body[limit] > 4:
+    limits = {"max_tokens", "max_completion_tokens", "max_output_tokens"} & set(body)
+    for limit in limits:
+        if isinstance(body[limit], int) and body[limit] > 4:
             body[limit] = 4
-    if not {"max_tokens", "max_completion_tokens"} & set(body) and "messages" in body:
-        body["max_tokens"] = 4
+    usual = {"/v1/responses": "max_output_tokens"}.get(path, "max_tokens" if "messages" in body else None)
+    if usual and not limits:
+        body[usual] = 4
 
 
 def shorten_ollamas(body):
@@ -79,7 +81,10 @@ def explore(api, examples):
 
 
 def test_requests_of_openais_dialect_are_answered_or_refused(api):
-    assert explore(api.include(path_regex="^/(v1/(chat|completions|embeddings|models)|health)"), 6) >= 30
+    assert (
+        explore(api.include(path_regex="^/(v1/(chat|completions|responses|embeddings|models)|health)"), 6)
+        >= 30
+    )
 
 
 def test_requests_of_ollamas_dialect_are_answered_or_refused(api):

@@ -37,8 +37,8 @@ class CallReader:
         if isinstance(event, Finished):
             yield from self._rest()
             yield event
-        elif not isinstance(event, Text) or self._words:
-            yield event
+        elif not isinstance(event, Text) or self._words or not (event.delta or self._held):
+            yield event  # ids without text in front are those of thoughts
         else:
             self._held.append(event)
             begun = self._text().lstrip()

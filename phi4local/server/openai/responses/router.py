@@ -1,0 +1,73 @@
+"""OpenAI's endpoint of responses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from phi4local.server.errors import message_of
+from phi4local.server.openai.bodies import answers
+from phi4local.server.openai.frames import named_frame
+from phi4local.server.openai.responses.bodies import InputTokensBody, ResponseBody
+from phi4local.server.openai.responses.requests import ResponseRequest, ResponseTalk
+from phi4local.server.openai.responses.response import OpenaiResponse
+from phi4local.server.replies import streamed, unless_disconnected, with_error_frame
+from phi4local.server.strict import report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from phi4local.assistant.events import ConversationEvent
+    from phi4local.runtime.pool import ModelPool
+    from phi4local.server.answering import Answering
+
+router = APIRouter(prefix="/v1/responses", tags=["OpenAI"])
+
+
+@router.post("", responses=answers(ResponseBody, streams=True))
+async def respond(request: Request, wanted: ResponseRequest) -> Response:
+    """Answer a conversation, as items."""
+    answering: Answering = request.app.state.answering
+    task = wanted.as_task()
+    tokens = None if task.sampling.logprobs is None else await answering.tokens(task.model)
+    response = OpenaiResponse(task.model, wanted.echoed(), tokens)
+    numbered, headers = answering.events(task), report(wanted.ignored())
+    if wanted.stream:
+        frames = with_error_frame(
+            _frames(numbered, response), lambda error: named_frame(response.failed(message_of(error)))
+        )
+        return await streamed(request, frames, media_type="text/event-stream", headers=headers)
+    body = await unless_disconnected(request, _whole(numbered, response))
+    return JSONResponse(body, headers=headers)
+
+
+@router.post("/input_tokens", responses=answers(InputTokensBody))
+async def count(request: Request, wanted: ResponseTalk) -> dict[str, int | str]:
+    """Count the tokens of a conversation, without answering it."""
+    pool: ModelPool = request.app.state.pool
+    messages = wanted.messages(wanted.tool_use())
+    async with pool.use(wanted.model) as model:
+        tokens = await asyncio.to_thread(model.count_tokens, messages)
+    return {"object": "response.input_tokens", "input_tokens": tokens}
+
+
+async def _frames(
+    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], response: OpenaiResponse
+) -> AsyncGenerator[str, None]:
+    async with contextlib.aclosing(numbered) as events:
+        async for _, event in events:
+            for told in response.events(event):
+                yield named_frame(told)
+
+
+async def _whole(
+    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], response: OpenaiResponse
+) -> dict[str, Any]:
+    async with contextlib.aclosing(numbered) as events:
+        async for _, event in events:
+            response.take(event)
+    return response.whole()
