@@ -7,10 +7,13 @@ import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi4local.errors import UnknownModelError
 from phi4local.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCHEMA = 1
 
@@ -48,6 +51,21 @@ class KnownDefect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolMarks:
+    """The tokens that a model was trained to find around tools, and to write around calls.
+
+    Attributes:
+        told: before and behind a JSON list of tools, which ends the system message.
+        called: before and behind a JSON list of calls.
+        system: the system message of a conversation that has none.
+    """
+
+    told: tuple[str, str]
+    called: tuple[str, str]
+    system: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One family member: where it comes from and how it wants to be used.
 
@@ -68,6 +86,7 @@ class Manifest:
         end_tokens: texts of the tokens that end an answer; the first one ends a turn.
         thinking: answers begin with thoughts between `<think>` and `</think>`.
         defects: mistakes that the converter corrects.
+        tool_marks: the tokens around tools and calls, for models that were trained with them.
         ollama_template: the chat template in the language of Ollama, Go's text/template; empty for none.
     """
 
@@ -94,6 +113,7 @@ class Manifest:
     modelscope: tuple[str, ...] = ()
     ollama: str | None = None
     ollama_template: str = ""
+    tool_marks: ToolMarks | None = None
 
     def ollama_parameters(self) -> dict[str, Any]:
         """Return what Ollama calls the parameters of a model: its sampling values and what ends an answer.
@@ -214,6 +234,13 @@ def same_template(one: str, other: str) -> bool:
     return essence(one) == essence(other)
 
 
+def _tool_marks(found: Mapping[str, Any] | None) -> ToolMarks | None:
+    if found is None:
+        return None
+    (before, behind), (opening, closing) = found["told"], found["called"]
+    return ToolMarks(told=(before, behind), called=(opening, closing), system=found["system"])
+
+
 def _read(path: Path) -> Manifest:
     with path.open("rb") as file:
         data: dict[str, Any] = tomllib.load(file)
@@ -245,4 +272,5 @@ def _read(path: Path) -> Manifest:
         modelscope=tuple(published.get("modelscope", ())),
         ollama=published.get("ollama"),
         ollama_template=data.get("ollama", {}).get("template", ""),
+        tool_marks=_tool_marks(data.get("tools")),
     )

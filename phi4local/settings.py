@@ -35,7 +35,7 @@ KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 SPECULATIONS = ("auto", "lookup", "off")
 """Whether next tokens are guessed from the text so far and evaluated together."""
 STRUCTURE_SETTINGS = (
-    *("json_schema", "regex", "grammar"),
+    *("json_schema", "regex", "grammar", "structure_repeat"),
     *("structure_after", "structure_trigger", "structure_end", "structure_start"),
 )
 """The settings that constrain an answer, and where."""
@@ -183,7 +183,8 @@ class SamplingSettings(Settings):
         structure_end: the text or control token that stands behind a structure with a trigger; then the
             answer is free again, and the trigger may come again. Without it the answer ends there.
         structure_start: an answer that begins with this text, such as `{"name"`, follows the schema or
-            expression from its first character on; any other is free.
+            expression from its first character on; any other is free. So does what follows `structure_after`.
+        structure_repeat: the structure may come up to so many times, one a line.
 
     Example: `SamplingSettings(temperature=0.7, top_p=0.95, seed=1)`.
 
@@ -224,13 +225,14 @@ class SamplingSettings(Settings):
     structure_trigger: str | None = None
     structure_end: str | None = None
     structure_start: str | None = None
+    structure_repeat: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.json_schema, dict):
             object.__setattr__(self, "json_schema", json.dumps(self.json_schema))
         for name in STRUCTURE_SETTINGS:
-            value = getattr(self, name)
-            require_text(name, value)
+            if name not in _WHOLE_SAMPLING_RANGES:
+                require_text(name, getattr(self, name))
         for name, (low, high) in _SAMPLING_RANGES.items():
             require(name, getattr(self, name), low=low, high=high)
         for name, (low, high) in _WHOLE_SAMPLING_RANGES.items():
@@ -260,6 +262,7 @@ _SAMPLING_RANGES = {
     "mirostat_eta": (0, 1),
 }
 _WHOLE_SAMPLING_RANGES = {
+    "structure_repeat": (1, 64),
     "penalty_last_tokens": (0, 2**20),
     "dry_allowed_length": (1, 2**20),
     "dry_last_tokens": (0, 2**20),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from phi4local.prompts import TokenSegment
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from phi4local.catalog import Manifest
     from phi4local.engine.worker import EngineWorker
     from phi4local.messages import Message
-    from phi4local.prompts import ChatTemplate, RenderedPrompt, Segment
+    from phi4local.prompts import ChatTemplate, Segment
     from phi4local.runtime.defaults import Defaults
 
 
@@ -29,13 +30,26 @@ class RendersChats:
         raise NotImplementedError
 
     def chat_segments(
-        self, messages: Sequence[Message], *, kept_ids: Mapping[int, tuple[int, ...]] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        kept_ids: Mapping[int, tuple[int, ...]] | None = None,
+        written: Mapping[int, tuple[Segment, ...]] | None = None,
     ) -> tuple[Segment, ...]:
-        """Render messages with the file's template; what people wrote stays apart from its tokens."""
-        return self._chat_turns(messages, kept_ids or {})[0]
+        """Render messages with the file's template; what people wrote stays apart from its tokens.
+
+        Args:
+            messages: the conversation.
+            kept_ids: token ids of answers, by the index of their message.
+            written: what stands in the place of a message's text, by its index: control tokens of tools.
+        """
+        return self._chat_turns(messages, kept_ids or {}, written or {})[0]
 
     def _chat_turns(
-        self, messages: Sequence[Message], kept_ids: Mapping[int, tuple[int, ...]]
+        self,
+        messages: Sequence[Message],
+        kept_ids: Mapping[int, tuple[int, ...]],
+        written: Mapping[int, tuple[Segment, ...]] = MappingProxyType({}),
     ) -> tuple[tuple[Segment, ...], tuple[int, ...]]:
         """Return the segments of a conversation, and the indices of those that are messages from the user.
 
@@ -46,19 +60,23 @@ class RendersChats:
         whole, places = self.defaults.completed(messages)
         prompt = self._template.segments(whole, strip_whitespace=strip)
         asked = {places[index] for index, message in enumerate(messages) if message.role == "user"}
-        starts = tuple(place for place, origin in enumerate(prompt.origins) if origin in asked)
-        return _with_kept_ids(prompt, {places[index]: ids for index, ids in kept_ids.items()}), starts
+        others: dict[int, tuple[Segment, ...]] = {
+            places[index]: (TokenSegment(ids),) for index, ids in kept_ids.items()
+        }
+        others |= {places[index]: found for index, found in written.items()}
+        segments: list[Segment] = []
+        starts = []
+        for segment, origin in zip(prompt.segments, prompt.origins, strict=True):
+            starts += [len(segments)] if origin in asked else []
+            segments += (segment,) if origin is None else others.get(origin, (segment,))
+        return tuple(segments), tuple(starts)
 
     def count_tokens(
         self, messages: Sequence[Message], *, kept_ids: Mapping[int, tuple[int, ...]] | None = None
     ) -> int:
         """Return how many tokens the conversation takes in the context, without the answer to come."""
-        return len(self._worker.tokenize(self.chat_segments(messages, kept_ids=kept_ids)))
+        return self.count_segments(self.chat_segments(messages, kept_ids=kept_ids))
 
-
-def _with_kept_ids(prompt: RenderedPrompt, kept: Mapping[int, tuple[int, ...]]) -> tuple[Segment, ...]:
-    """Put the ids of answers, by the index of their message, where the template put their text."""
-    return tuple(
-        TokenSegment(kept[origin]) if origin is not None and origin in kept else segment
-        for segment, origin in zip(prompt.segments, prompt.origins, strict=True)
-    )
+    def count_segments(self, segments: Sequence[Segment]) -> int:
+        """Return how many tokens a prompt of segments takes in the context."""
+        return len(self._worker.tokenize(tuple(segments)))

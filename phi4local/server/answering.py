@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from phi4local.assistant.answer import Answer
 from phi4local.assistant.guard.events import Blocked
 from phi4local.assistant.thinking import CLOSING
-from phi4local.assistant.tools import CallReader
+from phi4local.assistant.tools import ToolPrompt, between_marks, in_words
 from phi4local.engine import Finished
 from phi4local.errors import RequestTimeoutError
 from phi4local.prompts import TextSegment, TokenSegment
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phi4local.assistant.guard.events import GuardEvent
     from phi4local.assistant.guard.guard import Guard
     from phi4local.assistant.guard.stream import OutputFilter
-    from phi4local.assistant.tools import ToolUse
+    from phi4local.assistant.tools import CallReader
     from phi4local.engine import Event, Generation
     from phi4local.runtime.model import Model
     from phi4local.runtime.pool import ModelPool
@@ -80,27 +80,27 @@ class Answering:
             InvalidSettingError, ContextTooLongError, ChatTemplateError, EngineError: as `model.chat`.
         """
         if self.screen is not None:
-            task = await asyncio.to_thread(self.screen.checked, task)
+            task = await asyncio.to_thread(self.screen.checked, task.with_tools_told())
         async with self.pool.use(task.model, keep_alive_seconds=task.keep_alive_seconds) as model:
             with contextlib.ExitStack() as running:
                 deadline = Deadline(self.options.request_seconds)
                 running.callback(deadline.close)
-                streams = []
+                streams, tools = [], tool_prompt(model, task)
                 for number, sampling in enumerate(task.samplings()):
-                    generation = await started(functools.partial(_start, model, task, sampling))
+                    generation = await started(functools.partial(_start, model, task, sampling, tools))
                     running.enter_context(generation)
                     deadline.watch(generation)
-                    streams.append(self._shown(number, generation, deadline, task.tool_use))
+                    reader = tools.reader(task.tool_use) if tools and task.tool_use else None
+                    streams.append(self._shown(number, generation, deadline, reader))
                 async with contextlib.aclosing(merged(streams)) as events:
                     async for event in events:
                         yield event
 
     async def _shown(
-        self, number: int, generation: Generation, deadline: Deadline, tool_use: ToolUse | None
+        self, number: int, generation: Generation, deadline: Deadline, calls: CallReader | None
     ) -> AsyncGenerator[Numbered, None]:
         """Yield what a person may see of an answer: checked by the guard, thoughts and calls told apart."""
         answer, check = Answer(), self.guard.output_filter() if self.guard else None
-        calls = CallReader(frozenset(tool.name for tool in tool_use.tools)) if tool_use else None
         async for event in generation:
             parts = [event] if check is None else await asyncio.to_thread(_pushed, check, event)
             for part in parts:
@@ -120,6 +120,15 @@ class Answering:
         async with contextlib.aclosing(merged(streams)) as events:
             async for event in events:
                 yield event
+
+    async def count(self, task: Task) -> int:
+        """Return how many tokens the prompt of a task takes, a conversation, without answering it.
+
+        Raises:
+            UnknownModelError, NotEnoughMemoryError, InvalidSettingError, ChatTemplateError: as `events`.
+        """
+        async with self.pool.use(task.model) as model:
+            return await asyncio.to_thread(_count, model, task)
 
     async def tokens(self, name: str) -> Model:
         """Return a model for asking what its tokens are called; its vocabulary is here already."""
@@ -165,24 +174,47 @@ class Deadline:
             generation.cancel()
 
 
-def _start(model: Model, task: Task, sampling: SamplingSettings) -> Generation:
-    most = task.max_tokens
+def tool_prompt(model: Model, task: Task) -> ToolPrompt | None:
+    """Return what a task with tools becomes for a model: between its own marks, if it has any."""
+    messages, marks = task.messages(), model.manifest.tool_marks if model.manifest else None
+    if task.tool_use is None or messages is None:
+        return None
+    if task.tools_told:
+        return ToolPrompt(messages=messages, structure=task.tool_use.structure())
+    return between_marks(task.tool_use, messages, marks) if marks else in_words(task.tool_use, messages)
+
+
+def _count(model: Model, task: Task) -> int:
+    tools = tool_prompt(model, task)
+    if tools is None:
+        return model.count_tokens(task.messages() or ())
+    segments = (*model.chat_segments(tools.messages, written=tools.written), *tools.begun)
+    return model.count_segments(segments)
+
+
+def _start(model: Model, task: Task, sampling: SamplingSettings, tools: ToolPrompt | None) -> Generation:
+    most, messages = task.max_tokens, task.messages()
     if isinstance(task.prompt, str) and task.control_tokens:
         whole = TextSegment(task.prompt, special=True)
         return model.submit_segments((whole,), sampling=sampling, max_tokens=most)
     if isinstance(task.prompt, str):
         return model.generate(task.prompt, sampling=sampling, max_tokens=most)
-    if (messages := task.messages()) is not None:
-        if (
-            model.thinking and sampling.structure_start
-        ):  # an answer begins with thoughts: calls come as they are
-            sampling = replace(sampling, json_schema=None, structure_start=None)
-        elif model.thinking and has_structure(sampling):
-            sampling = replace(sampling, structure_after=sampling.structure_after or CLOSING)
-        return model.chat(messages, sampling=sampling, max_tokens=most)
+    if tools is not None:
+        sampling = _behind_thoughts(model, replace(sampling, **tools.structure))
+        segments = (*model.chat_segments(tools.messages, written=tools.written), *tools.begun)
+        return model.submit_segments(segments, sampling=sampling, max_tokens=most)
+    if messages is not None:
+        return model.chat(messages, sampling=_behind_thoughts(model, sampling), max_tokens=most)
     ids = task.token_ids()
     model.require_tokens(ids)
     return model.submit_segments((TokenSegment(ids),), sampling=sampling, max_tokens=most)
+
+
+def _behind_thoughts(model: Model, sampling: SamplingSettings) -> SamplingSettings:
+    """Let a reasoning model think before its answer follows a structure."""
+    if not model.thinking or not has_structure(sampling):
+        return sampling
+    return replace(sampling, structure_after=sampling.structure_after or CLOSING)
 
 
 def has_structure(sampling: SamplingSettings) -> bool:

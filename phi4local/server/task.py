@@ -21,7 +21,8 @@ class Task:
         sampling: how tokens are chosen, stop texts and structure included.
         max_tokens: longest answer; `None` for as many as the context holds.
         answers: how many; with a seed they have the seeds SEED, SEED + 1, …
-        tool_use: what the model may call or must; the prompt and the sampling say so already.
+        tool_use: what the model may call or must; `None` for nothing.
+        tools_told: whether the prompt says so already, in words.
         control_tokens: whether texts such as `<|im_end|>` in a text that is continued are control tokens: the
             client has written a whole prompt, template and all.
         keep_alive_seconds: how long the model stays loaded afterwards; `None` for the server's own time.
@@ -33,6 +34,7 @@ class Task:
     max_tokens: int | None = None
     answers: int = 1
     tool_use: ToolUse | None = None
+    tools_told: bool = False
     control_tokens: bool = False
     keep_alive_seconds: float | None = None
 
@@ -42,6 +44,13 @@ class Task:
             return None
         found = tuple(part for part in self.prompt if isinstance(part, Message))
         return found or None
+
+    def with_tools_told(self) -> Task:
+        """Return the task with its tools in the prompt, in words, where it has any."""
+        messages = self.messages()
+        if self.tool_use is None or messages is None:
+            return self
+        return replace(self, prompt=self.tool_use.told(messages), tools_told=True)
 
     def token_ids(self) -> tuple[int, ...]:
         """Return the token ids, if the prompt consists of them."""

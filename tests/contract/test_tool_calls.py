@@ -179,6 +179,39 @@ def test_forced_answers_that_begin_as_a_call(native):
         assert follows(native, [text], structure_start='{"name"') == expected, text
 
 
+def test_forced_answers_behind_thoughts_that_begin_as_a_call(native):
+    for text, expected in {
+        "": "ends",
+        "It is late.": "ends",
+        "<think>Hm. " + BAD[0] + "</think>It is late.": "ends",
+        "<think>Hm.</think>": "ends",
+        "<think>Hm.</think>\n" + GOOD[1]: "ends",
+        '<think>Hm.</think>{"name":': "goes on",
+        "<think>Hm.</think>" + BAD[0]: "refused",
+        "<think>Hm.</think>" + GOOD[0] + "!": "refused",
+        GOOD[0]: "ends",
+        BAD[2]: "refused",
+    }.items():
+        settings = {"structure_start": '{"name"', "structure_after": "</think>"}
+        assert follows(native, [text], **settings) == expected, text
+
+
+def test_forced_calls_one_a_line(native):
+    for text, expected in {
+        GOOD[0]: "ends",
+        GOOD[0] + "\n" + GOOD[1] + "\n" + GOOD[2]: "ends",
+        GOOD[0] + "\n": "goes on",
+        GOOD[0] + "\n" + BAD[0]: "refused",
+        GOOD[0] + GOOD[1]: "refused",
+        "\n".join([GOOD[0]] * 4): "refused",
+        "Words.\n" + BAD[0]: "ends",
+    }.items():
+        settings = {"structure_start": '{"name"', "structure_repeat": 3}
+        assert follows(native, [text], **settings) == expected, text
+    assert follows(native, ["\n".join(GOOD[:2])], structure_repeat=2) == "ends"
+    assert follows(native, ["\n".join(GOOD[:2])], structure_repeat=1) == "refused"
+
+
 def valid(text, schema=SCHEMA):
     return jsonschema.Draft202012Validator(schema).is_valid(json.loads(text))
 
@@ -270,7 +303,9 @@ def test_guesses_around_a_call_change_nothing(native_library):
     [
         ({"structure_trigger": "x", "grammar": 'root ::= "a"'}, "goes with json_schema and regex only"),
         ({"structure_trigger": "x"}, "goes with json_schema and regex only"),
-        ({"structure_start": "x", "structure_after": "y", "regex": "a"}, "cannot go together"),
+        ({"structure_start": "x", "structure_trigger": "y", "regex": "a"}, "cannot go together"),
+        ({"structure_repeat": 2}, "goes with json_schema and regex only"),
+        ({"structure_repeat": 0, "regex": "a"}, "structure_repeat"),
         ({"structure_end": "x", "regex": "a"}, "goes with structure_trigger only"),
     ],
 )

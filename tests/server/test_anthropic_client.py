@@ -74,7 +74,7 @@ def test_events_add_up_to_the_same_message(client, create):
     own = [name for name in names if name not in ("text", "input_json")]  # which the client makes itself
     assert own[:2] == ["message_start", "content_block_start"]
     assert own[-3:] == ["content_block_stop", "message_delta", "message_stop"]
-    assert own.count("content_block_delta") > 3
+    assert own.count("content_block_delta") >= 1
 
 
 def test_length_and_stop_sequences(create, nano):

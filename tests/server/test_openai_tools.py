@@ -38,7 +38,7 @@ def chat(served):
 
 
 def test_a_tool_that_has_to_be_called(chat):
-    (choice,) = chat(tool_choice=NAMED).choices
+    (choice,) = chat(tool_choice=NAMED, parallel_tool_calls=False).choices
     assert choice.finish_reason == "tool_calls"
     assert choice.message.content is None
     (call,) = choice.message.tool_calls
@@ -49,12 +49,27 @@ def test_a_tool_that_has_to_be_called(chat):
 
 def test_one_of_them_has_to_be_called(chat):
     names = set()
-    for answer in chat(tool_choice="required", n=8, temperature=2.0).choices:
+    once = {"tool_choice": "required", "parallel_tool_calls": False}
+    for answer in chat(**once, n=8, temperature=2.0).choices:
         (call,) = answer.message.tool_calls
         names.add(call.function.name)
         schema = WEATHER if call.function.name == "weather" else {"type": "object", "maxProperties": 0}
         jsonschema.validate(json.loads(call.function.arguments), schema)
     assert names <= {"weather", "now"}
+
+
+def test_an_answer_may_have_several_calls(chat, nano):
+    line = nano.tokenize("\n")[0]
+    likely = {"logit_bias": {line: 100}, "max_tokens": 600, "temperature": 0, "tool_choice": NAMED}
+    (choice,) = chat(**likely).choices
+    assert choice.finish_reason == "tool_calls"
+    assert len(choice.message.tool_calls) == 16
+    assert len({call.id for call in choice.message.tool_calls}) == len(choice.message.tool_calls)
+    for call in choice.message.tool_calls:
+        jsonschema.validate(json.loads(call.function.arguments), WEATHER)
+    chunks = [chunk.choices[0] for chunk in chat(**likely, stream=True)]
+    told = [call for chunk in chunks for call in chunk.delta.tool_calls or ()]
+    assert [call.index for call in told] == list(range(len(choice.message.tool_calls)))
 
 
 def test_streamed_calls_are_the_same(chat):

@@ -29,7 +29,9 @@ def test_a_row_has_the_range_that_is_checked(name):
     assert ROWS[name][0].startswith(f"{low:,} to {high:,}".replace("-", "\N{MINUS SIGN}"))
 
 
-@pytest.mark.parametrize("name", [name for name in RANGES if name not in ("seed", "logprobs")])
+@pytest.mark.parametrize(
+    "name", [name for name in RANGES if name not in ("seed", "logprobs", "structure_repeat")]
+)
 def test_a_row_has_the_default_that_is_used(name):
     shown = re.match(r"[\d.,]+", ROWS[name][1])[0].rstrip(",")
     assert float(shown) == getattr(DEFAULT_SAMPLING, name)

@@ -43,7 +43,7 @@ def lark_of(sampling: SamplingSettings, control: Callable[[str], int | None]) ->
     """Return the grammars of an answer, which follows one of them as a whole; none when it is free.
 
     With `structure_after`, and with `structure_trigger` if it comes, everything up to and with that text is
-    free. With `structure_start` an answer that begins otherwise is free.
+    free. With `structure_start` an answer that begins otherwise is free; several grammars are alternatives.
 
     Example: `regex="[0-9]+"` → `start: body` and `body: /[0-9]+/`.
 
@@ -56,7 +56,7 @@ def lark_of(sampling: SamplingSettings, control: Callable[[str], int | None]) ->
             not go together.
     """
     kind = check_structure(sampling)
-    beginning = _beginning(sampling, kind)
+    _require_beginning(sampling, kind)
     if kind is None:
         return ()
     text = getattr(sampling, kind)
@@ -67,32 +67,65 @@ def lark_of(sampling: SamplingSettings, control: Callable[[str], int | None]) ->
         body = f"body: /{_escaped(text)}/\n"
     else:
         body = "body: %json " + json.dumps({**checked_schema(text), "x-guidance": WHITESPACE}) + "\n"
-    if beginning == "structure_after":
-        before = _literal(sampling.structure_after or "")
-        return (f"start: before space body\nbefore[lazy]: /(.|\\n)*{before}/\n{_SPACE}{body}",)
-    if beginning == "structure_trigger":
+    return _begun(sampling, control, _repeated(body, sampling.structure_repeat))
+
+
+def _begun(sampling: SamplingSettings, control: Callable[[str], int | None], body: str) -> tuple[str, ...]:
+    """Return the grammars of an answer in which `body` begins where the settings say."""
+    after, first = sampling.structure_after, sampling.structure_start
+    if sampling.structure_trigger is not None:
         return (_triggered(sampling, control) + body,)
-    if beginning == "structure_start":
-        first = _literal(sampling.structure_start or "")
-        other = f"start: OTHER\nOTHER: /(.|\\n)*/ & ~/[ \\t\\r\\n]*{first}(.|\\n)*/\n"
-        return f"start: space body\n{_SPACE}{body}", other
+    if after is not None and first is not None:
+        return _after_thoughts(_literal(after), _literal(first), body)
+    if after is not None:
+        return (f"start: before space body\nbefore[lazy]: /(.|\\n)*{_literal(after)}/\n{_SPACE}{body}",)
+    if first is not None:
+        return f"start: space body\n{_SPACE}{body}", f"start: OTHER\nOTHER: {_not_begun(_literal(first))}\n"
     return (f"start: body\n{body}",)
 
 
-def _beginning(sampling: SamplingSettings, kind: str | None) -> str | None:
-    """Return which setting says where the structure begins; `None` for the beginning of the answer.
+def _repeated(body: str, most: int | None) -> str:
+    """Return the rules of a structure that may come several times, one a line; `body` is all of them."""
+    if most is None or most == 1:
+        return body
+    return f'body: one ("\\n" one){{0,{most - 1}}}\n' + body.replace("body:", "one:", 1)
+
+
+def _not_begun(first: str) -> str:
+    """Return the expression of texts that do not begin with the literal `first`."""
+    return f"/(.|\\n)*/ & ~/[ \\t\\r\\n]*{first}(.|\\n)*/"
+
+
+def _after_thoughts(after: str, first: str, body: str) -> tuple[str, ...]:
+    """Return what an answer may be behind thoughts that end with `after`, if there are any.
+
+    Behind them, and at the beginning of an answer without them, a text that begins with `first` is `body`.
+    """
+    other = f"OTHER: {_not_begun(first)}\n"
+    before = f"before[lazy]: /(.|\\n)*{after}/ & ~/[ \\t\\r\\n]*{first}(.|\\n)*/\n"
+    return (
+        f"start: before space body\n{before}{_SPACE}{body}",
+        f"start: before OTHER\n{before}{other}",
+        f"start: space body\n{_SPACE}{body}",
+        f"start: WORDS\nWORDS: {_not_begun(first)} & ~/(.|\\n)*{after}(.|\\n)*/\n",
+    )
+
+
+def _require_beginning(sampling: SamplingSettings, kind: str | None) -> None:
+    """Check the settings that say where the structure begins.
 
     Raises:
-        InvalidSettingError: more than one, or one without a schema or expression.
+        InvalidSettingError: two that do not go together, or one without a schema or expression.
     """
     chosen = [name for name in BEGINNINGS if getattr(sampling, name) is not None]
-    if len(chosen) > 1:
+    if len(chosen) > 1 and chosen != ["structure_after", "structure_start"]:
         raise InvalidSettingError(chosen[1], f"cannot go together with {chosen[0]}", hint="choose one")
+    if sampling.structure_repeat is not None and kind not in ("json_schema", "regex"):
+        raise InvalidSettingError("structure_repeat", "goes with json_schema and regex only")
     if chosen and kind not in ("json_schema", "regex"):
         raise InvalidSettingError(chosen[0], "goes with json_schema and regex only")
     if sampling.structure_end is not None and chosen != ["structure_trigger"]:
         raise InvalidSettingError("structure_end", "goes with structure_trigger only")
-    return chosen[0] if chosen else None
 
 
 def _triggered(sampling: SamplingSettings, control: Callable[[str], int | None]) -> str:

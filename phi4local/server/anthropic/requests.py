@@ -115,8 +115,6 @@ class ToolTold(Strict):
 class ToolChoice(Strict):
     """Whether a tool has to be called."""
 
-    without_effect: ClassVar[tuple[str, ...]] = ("disable_parallel_tool_use",)
-
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
@@ -178,14 +176,17 @@ class Talk(Strict):
             Tool(name=told.name, description=told.description or "", parameters=told.input_schema)
             for told in self.tools
         )
-        if choice is None or choice.type == "auto":
+        if choice is None:
             return ToolUse(tools=tools)
+        several = not choice.disable_parallel_tool_use
+        if choice.type == "auto":
+            return ToolUse(tools=tools, several=several)
         if choice.type == "tool" and choice.name is None:
             raise UnsupportedFieldError("tool_choice.name", "is missing")
-        return ToolUse(tools=tools, choice="required", only=choice.name)
+        return ToolUse(tools=tools, choice="required", only=choice.name, several=several)
 
     def prompt(self) -> tuple[Message, ...]:
-        """Return the conversation as the model reads it, what it is told of tools included.
+        """Return the conversation.
 
         Raises:
             UnsupportedFieldError: a picture or a document; a result of a call that nobody made.
@@ -194,8 +195,11 @@ class Talk(Strict):
         names: dict[str, str] = {}
         for number, turn in enumerate(self.messages):
             found.append(Message(turn.role, _text(turn, names, f"messages[{number}]")))
-        use = self.tool_use()
-        return tuple(found) if use is None else use.told(found)
+        return tuple(found)
+
+    def counted(self) -> Task:
+        """Return what is to be counted. See `prompt` and `tool_use`."""
+        return Task(model=self.model, prompt=self.prompt(), tool_use=self.tool_use())
 
 
 class MessagesRequest(Talk):
@@ -223,7 +227,7 @@ class MessagesRequest(Talk):
         use, form = self.tool_use(), self.output_config.format if self.output_config else None
         if use is not None and form is not None:
             raise UnsupportedFieldError("tools", "do not go with `output_config.format`")
-        structure = use.structure() if use else {"json_schema": form.schema_} if form else {}
+        structure = {"json_schema": form.schema_} if form else {}
         sampling = SamplingSettings.from_mapping(
             {
                 "temperature": self.temperature,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from phi4local.assistant.events import ConversationEvent
-    from phi4local.runtime.pool import ModelPool
 
 router = APIRouter(prefix="/v1/messages", tags=["Anthropic"])
 
@@ -43,10 +41,7 @@ async def messages(request: Request, wanted: MessagesRequest) -> Response:
 @router.post("/count_tokens", responses=answers(CountBody))
 async def count(request: Request, wanted: Talk) -> dict[str, int]:
     """Count the tokens of a conversation, without answering it."""
-    pool: ModelPool = request.app.state.pool
-    prompt = wanted.prompt()
-    async with pool.use(wanted.model) as model:
-        return {"input_tokens": await asyncio.to_thread(model.count_tokens, prompt)}
+    return {"input_tokens": await request.app.state.answering.count(wanted.counted())}
 
 
 async def _frames(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -17,7 +16,6 @@ from phi4local.server.ollama.tools import ToolCalled
 from phi4local.server.openai.tools import ToolTold, tool_use
 from phi4local.server.strict import Strict
 from phi4local.server.task import Task
-from phi4local.settings import SamplingSettings
 
 MOST_ALTERNATIVES = 20
 """Ollama's limit of `top_logprobs`."""
@@ -165,9 +163,7 @@ class ChatRequest(Answered):
             return self.task_of(self.prompt(), context_tokens)
         if self.format not in (None, ""):
             raise UnsupportedFieldError("tools", "do not go with `format`")
-        task = self.task_of(use.told(self.prompt()), context_tokens, tool_use=use)
-        sampling = SamplingSettings.from_mapping(use.structure()).filled_from(task.sampling)
-        return replace(task, sampling=sampling)
+        return self.task_of(self.prompt(), context_tokens, tool_use=use)
 
     def ignored(self) -> tuple[str, ...]:
         """Return the fields that were sent and have no effect, those of messages too."""

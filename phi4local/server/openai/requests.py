@@ -127,7 +127,7 @@ class ChatRequest(Sampling):
 
     without_effect: ClassVar[tuple[str, ...]] = (
         *("user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"),
-        *("prompt_cache_retention", "reasoning_effort", "verbosity", "parallel_tool_calls"),
+        *("prompt_cache_retention", "reasoning_effort", "verbosity"),
     )
 
     model: str
@@ -163,14 +163,12 @@ class ChatRequest(Sampling):
         if self.stream_options is not None and not self.stream:
             raise UnsupportedFieldError("stream_options", "needs `stream`")
         structure = self.response_format.structure() if self.response_format else {}
-        use, messages = tool_use(self.tools, self.tool_choice), as_messages(self.messages)
-        if use is not None:
-            if structure or self.regex or self.grammar:
-                raise UnsupportedFieldError("tools", "do not go with another structure of the answer")
-            structure, messages = use.structure(), use.told(messages)
+        use = tool_use(self.tools, self.tool_choice, several=self.parallel_tool_calls)
+        if use is not None and (structure or self.regex or self.grammar):
+            raise UnsupportedFieldError("tools", "do not go with another structure of the answer")
         return Task(
             model=self.model,
-            prompt=messages,
+            prompt=as_messages(self.messages),
             tool_use=use,
             sampling=self.settings(logprobs=self._alternatives(), **structure),
             max_tokens=self._most_tokens(),

@@ -67,8 +67,15 @@ class ToolCalled(Strict):
 ToolChoice = Literal["none", "auto", "required"] | ToolNamed
 
 
-def tool_use(tools: list[ToolTold] | None, choice: ToolChoice | None) -> ToolUse | None:
+def tool_use(
+    tools: list[ToolTold] | None, choice: ToolChoice | None, *, several: bool | None = None
+) -> ToolUse | None:
     """Return what a request says about tools, or `None` when nothing is to be called.
+
+    Args:
+        tools: the tools.
+        choice: whether one has to be called, and which.
+        several: whether an answer may have several calls; it may when nothing is said.
 
     Raises:
         UnsupportedFieldError: a choice without tools.
@@ -80,7 +87,10 @@ def tool_use(tools: list[ToolTold] | None, choice: ToolChoice | None) -> ToolUse
         return None
     if choice == "none":
         return None
-    named = tuple(tool.as_tool() for tool in tools)
-    if isinstance(choice, ToolNamed):
-        return ToolUse(tools=named, choice="required", only=choice.function.name)
-    return ToolUse(tools=named, choice="required" if choice == "required" else "auto")
+    only = choice.function.name if isinstance(choice, ToolNamed) else None
+    return ToolUse(
+        tools=tuple(tool.as_tool() for tool in tools),
+        choice="required" if only or choice == "required" else "auto",
+        only=only,
+        several=several is not False,
+    )

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 from phi4local.assistant.tools import ToolUse
 from phi4local.errors import UnsupportedFieldError
-from phi4local.messages import Message
 from phi4local.server.openai.requests import MOST_ALTERNATIVES, SchemaFormat
 from phi4local.server.openai.responses.items import Item, as_messages
 from phi4local.server.openai.strict import Sampling
@@ -87,6 +86,7 @@ class ResponseTalk(Strict):
     instructions: str | None = None
     tools: list[FlatTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | FlatNamed | AllowedTools | None = None
+    parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
 
     def tool_use(self) -> ToolUse | None:
@@ -96,24 +96,27 @@ class ResponseTalk(Strict):
             UnsupportedFieldError, InvalidSettingError: as `tools.tool_use`.
         """
         tools, choice = [tool.as_told() for tool in self.tools or ()], self.tool_choice
+        several = self.parallel_tool_calls
         if isinstance(choice, FlatNamed):
             named = ToolNamed(type="function", function=FunctionNamed(name=choice.name))
-            return tool_use(tools, named)
+            return tool_use(tools, named, several=several)
         if not isinstance(choice, AllowedTools):
-            return tool_use(tools, choice)
+            return tool_use(tools, choice, several=several)
         allowed = {tool.name for tool in choice.tools}
         if unknown := allowed - {tool.function.name for tool in tools}:
             raise UnsupportedFieldError("tool_choice", f"allows {min(unknown)!r}, which is none of the tools")
-        return tool_use([tool for tool in tools if tool.function.name in allowed], choice.mode)
+        chosen = [tool for tool in tools if tool.function.name in allowed]
+        return tool_use(chosen, choice.mode, several=several)
 
-    def messages(self, use: ToolUse | None) -> tuple[Message, ...]:
-        """Return the conversation, with the tools told.
+    def counted(self) -> Task:
+        """Return what is to be counted.
 
         Raises:
             UnsupportedFieldError: nothing is asked, or a result of a call that nobody made.
+            InvalidSettingError: as `tool_use`.
         """
-        found = as_messages(self.instructions, self.input)
-        return found if use is None else use.told(found)
+        prompt = as_messages(self.instructions, self.input)
+        return Task(model=self.model, prompt=prompt, tool_use=self.tool_use())
 
 
 NOTHING_IS_KEPT = "send the whole conversation as `input`: answers are not kept on this server"
@@ -132,7 +135,7 @@ class ResponseRequest(ResponseTalk, Sampling):
 
     without_effect: ClassVar[tuple[str, ...]] = (
         *("user", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_options"),
-        *("prompt_cache_retention", "reasoning", "parallel_tool_calls", "max_tool_calls", "truncation"),
+        *("prompt_cache_retention", "reasoning", "max_tool_calls", "truncation"),
     )
 
     include: list[str] | None = None
@@ -148,7 +151,6 @@ class ResponseRequest(ResponseTalk, Sampling):
     prompt: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
     truncation: Literal["auto", "disabled"] | None = None
-    parallel_tool_calls: bool | None = None
     max_tool_calls: int | None = None
     user: str | None = None
     service_tier: Literal["auto", "default"] | None = None
@@ -171,13 +173,11 @@ class ResponseRequest(ResponseTalk, Sampling):
         wanted = self.text.format if self.text else None
         structure = wanted.structure() if wanted else {}
         use = self.tool_use()
-        if use is not None:
-            if structure or self.regex or self.grammar:
-                raise UnsupportedFieldError("tools", "do not go with another structure of the answer")
-            structure = use.structure()
+        if use is not None and (structure or self.regex or self.grammar):
+            raise UnsupportedFieldError("tools", "do not go with another structure of the answer")
         return Task(
             model=self.model,
-            prompt=self.messages(use),
+            prompt=as_messages(self.instructions, self.input),
             tool_use=use,
             sampling=self.settings(logprobs=self.alternatives(), **structure),
             max_tokens=self.max_output_tokens,
@@ -211,7 +211,7 @@ class ResponseRequest(ResponseTalk, Sampling):
             "instructions": self.instructions,
             "max_output_tokens": self.max_output_tokens,
             "metadata": told.get("metadata", {}),
-            "parallel_tool_calls": False,
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
             "temperature": self.temperature,
             "text": {"format": wanted.model_dump(exclude_none=True, by_alias=True)},
             "tool_choice": told.get("tool_choice", "auto"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from phi4local.assistant.events import ConversationEvent
-    from phi4local.runtime.pool import ModelPool
     from phi4local.server.answering import Answering
 
 router = APIRouter(prefix="/v1/responses", tags=["OpenAI"])
@@ -48,10 +46,8 @@ async def respond(request: Request, wanted: ResponseRequest) -> Response:
 @router.post("/input_tokens", responses=answers(InputTokensBody))
 async def count(request: Request, wanted: ResponseTalk) -> dict[str, int | str]:
     """Count the tokens of a conversation, without answering it."""
-    pool: ModelPool = request.app.state.pool
-    messages = wanted.messages(wanted.tool_use())
-    async with pool.use(wanted.model) as model:
-        tokens = await asyncio.to_thread(model.count_tokens, messages)
+    answering: Answering = request.app.state.answering
+    tokens = await answering.count(wanted.counted())
     return {"object": "response.input_tokens", "input_tokens": tokens}
 
 
