@@ -29,6 +29,7 @@ from phi4local.cli import (
     import_file,
     list_models,
     plan,
+    ps,
     pull,
     quality,
     remove,
@@ -36,6 +37,7 @@ from phi4local.cli import (
     serve,
     sessions,
     show,
+    stop,
     verify,
 )
 from phi4local.cli.output import prepare_streams
@@ -62,6 +64,8 @@ app = typer.Typer(
 app.command("chat")(chat.chat)
 app.command("run")(run.run)
 app.command("serve")(serve.serve)
+app.command("ps")(ps.ps)
+app.command("stop")(stop.stop)
 app.command("pull")(pull.pull)
 app.command("convert")(convert.convert)
 app.command("convert-adapter")(convert_adapter.convert_adapter)

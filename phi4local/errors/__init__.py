@@ -58,6 +58,7 @@
     ├── GpuMissingError                 a GPU that was required and is not there, or has no room
     ├── ServerError                     a server that cannot start, or a request that it cannot take
     │   ├── AddressInUseError           an address that another program listens on
+    │   ├── NoServerError               a running server, or a loaded model, that is not there
     │   ├── RequestTimeoutError         a request that took longer than allowed
     │   └── UnsupportedFieldError       a field of a request that means nothing here
     └── EngineError                     llama.cpp could not do what was asked
@@ -140,7 +141,13 @@ from phi4local.errors.prompts import (
     TemplateError,
     UnknownTemplateError,
 )
-from phi4local.errors.server import AddressInUseError, RequestTimeoutError, ServerError, UnsupportedFieldError
+from phi4local.errors.server import (
+    AddressInUseError,
+    NoServerError,
+    RequestTimeoutError,
+    ServerError,
+    UnsupportedFieldError,
+)
 from phi4local.errors.sessions import SessionBusyError, SessionError, TextTooLongError, UnknownSessionError
 
 __all__ = [
@@ -181,6 +188,7 @@ __all__ = [
     "ModelLoadError",
     "ModelNotInstalledError",
     "ModelfileError",
+    "NoServerError",
     "NoTurnError",
     "NonFiniteLogitsError",
     "NonFiniteWeightError",

@@ -20,6 +20,10 @@ class AddressInUseError(ServerError):
         self.host, self.port = host, port
 
 
+class NoServerError(ServerError):
+    """A server or a loaded model that a command names, or needs, and that is not there."""
+
+
 class RequestTimeoutError(ServerError):
     """A request that took longer than the server allows, before its answer began."""
 

@@ -36,12 +36,14 @@ class LoadedModel:
         name: what clients call it.
         model: it is open.
         users: how many answers it writes just now.
+        loaded_seconds: when it was loaded, in seconds since 1970.
         seconds_left: after which it is unloaded; `None` while it is used, and for one that stays.
     """
 
     name: str
     model: Model
     users: int
+    loaded_seconds: float = 0.0
     seconds_left: float | None = None
 
 
@@ -53,6 +55,7 @@ class _Kept:
     keep_seconds: float
     users: int = 0
     used: float = field(default_factory=time.monotonic)
+    loaded: float = field(default_factory=time.time)
     timer: asyncio.TimerHandle | None = None
 
     def is_idle_without(self, names: Iterable[str]) -> bool:
@@ -70,7 +73,9 @@ class _Kept:
     def told(self, name: str, now: float) -> LoadedModel:
         stays = self.users > 0 or self.keep_seconds < 0
         left = None if stays else max(0.0, self.used + self.keep_seconds - now)
-        return LoadedModel(name=name, model=self.model, users=self.users, seconds_left=left)
+        return LoadedModel(
+            name=name, model=self.model, users=self.users, loaded_seconds=self.loaded, seconds_left=left
+        )
 
 
 class ModelPool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from phi4local import __version__
-from phi4local.server import anthropic, health, metrics, ollama, openai, page
+from phi4local.server import anthropic, health, metrics, ollama, openai, own, page
 from phi4local.server.access import KeyRequired
 from phi4local.server.answering import Answering
 from phi4local.server.bodies import BodiesAreJson
@@ -34,6 +34,7 @@ ROUTERS = (
     ollama.store_router,
     health.router,
     metrics.router,
+    own.router,
     page.router,
 )
 """Every endpoint. A dialect adds its router here, and its error body below."""
@@ -77,6 +78,7 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
     shapes = ErrorShapes(ERROR_BODIES)
     app.state.options = options
     app.state.pool = pool
+    app.state.stop = lambda: None  # `run.serve` knows how
     app.state.metrics = metrics.Metrics()
     app.state.proofs = health.Proofs(pool)
     app.state.answering = Answering(pool, options, guard, note=app.state.metrics.note_answer)

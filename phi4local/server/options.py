@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from phi4local.errors import InvalidSettingError
 from phi4local.settings_base import require, require_whole
@@ -26,6 +26,8 @@ class ServerOptions:
         request_seconds: longest time of one answer, waiting in line included.
         stop_seconds: how long running answers may go on when the server is told to stop.
         certificate, certificate_key: PEM files for TLS; both or none.
+        owner_token: counts as a key, and allows what only the person may do who started the server; empty for
+            nobody.
 
     Example: `ServerOptions(port=0)`.
 
@@ -43,6 +45,7 @@ class ServerOptions:
     stop_seconds: float = 30.0
     certificate: str | None = None
     certificate_key: str | None = None
+    owner_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         require_whole("port", self.port, low=0, high=65535)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import logging
 import os
 import socket
 import ssl
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from phi4local.errors import AddressInUseError, InvalidSettingError
+from phi4local.errors import AddressInUseError, FileWriteError, InvalidSettingError
+from phi4local.runtime.remote.records import ServerRecord, announced
 from phi4local.server.app import make_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+    from fastapi import FastAPI
 
     from phi4local.assistant.guard.guard import Guard
     from phi4local.runtime.pool import ModelPool
@@ -45,9 +52,18 @@ def serve(
         guard: checks what comes and goes, or `None`.
         tell: takes lines for a person.
     """
-    server = _Server(_config(pool, options, guard), tell)
-    tell(f"listening on {address_of(options, listener)}")
-    server.run(sockets=[listener])
+    loaded = pool.loaded()
+    record = _record(options, listener, model=loaded[0].name if loaded else "")
+    app = make_app(pool, replace(options, owner_token=record.token), guard=guard)
+    server = _Server(_config(app, options), tell)
+    app.state.stop = server.stop
+    with contextlib.ExitStack() as kept:
+        try:
+            kept.enter_context(announced(record))
+        except FileWriteError as error:
+            tell(f"note: `phi4local ps` will not know this server: {error}")
+        tell(f"listening on {address_of(options, listener)}")
+        server.run(sockets=[listener])
     return not server.force_exit
 
 
@@ -97,9 +113,26 @@ def address_of(options: ServerOptions, listener: socket.socket) -> str:
     return f"{scheme}://{f'[{options.host}]' if ':' in options.host else options.host}:{port}"
 
 
-def _config(pool: ModelPool, options: ServerOptions, guard: Guard | None) -> uvicorn.Config:
+def _record(options: ServerOptions, listener: socket.socket, *, model: str) -> ServerRecord:
+    """Return what programs of this machine need to find the server."""
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host.strip("[]"), options.host)  # noqa: S104
+    digest = None
+    if options.certificate is not None:
+        text = Path(options.certificate).read_text(encoding="utf-8")
+        begin = text.index(ssl.PEM_HEADER)
+        end = text.index(ssl.PEM_FOOTER, begin) + len(ssl.PEM_FOOTER)
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[begin:end])).hexdigest()
+    return ServerRecord(
+        address=address_of(replace(options, host=near), listener),
+        model=model,
+        needs_key=bool(options.api_keys),
+        certificate_sha256=digest,
+    )
+
+
+def _config(app: FastAPI, options: ServerOptions) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(pool, options, guard=guard),
+        app,
         log_config=None,
         log_level=logging.ERROR,
         access_log=False,
@@ -117,6 +150,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._tell = tell
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        """Stop as on the first Ctrl-C."""
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""

@@ -6,10 +6,14 @@ With http.client of the standard library: it reads no proxy variables and follow
 from __future__ import annotations
 
 import contextlib
+import copy
+import hashlib
 import http.client
 import json
 import socket
+import ssl
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from phi4local.errors import RemoteError
@@ -38,12 +42,36 @@ class Server:
         address: where it is.
         api_key: sent as a bearer token; in no error and no `repr`.
         silence_seconds: longest wait for the next bytes.
+        certificate_sha256: of the one certificate that is right, instead of those that authorities signed.
     """
 
-    def __init__(self, address: Address, *, api_key: str | None, silence_seconds: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        api_key: str | None,
+        silence_seconds: float,
+        certificate_sha256: str | None = None,
+    ) -> None:
         self.address = address
         self.silence_seconds = silence_seconds
+        self.certificate_sha256 = certificate_sha256
         self._api_key = api_key
+
+    def without_key(self) -> Server:
+        """Return the same server, to be asked without the key."""
+        return Server(
+            self.address,
+            api_key=None,
+            silence_seconds=self.silence_seconds,
+            certificate_sha256=self.certificate_sha256,
+        )
+
+    def at(self, path: str) -> Server:
+        """Return the same server below another path than `/v1`."""
+        other = copy.copy(self)
+        other.address = replace(self.address, path=path)
+        return other
 
     def headers(self) -> dict[str, str]:
         """Return what every request carries."""
@@ -80,8 +108,7 @@ class Exchange:
         self._server = server
         self._path = server.address.path + path
         self._body = body
-        kind = http.client.HTTPSConnection if server.address.secure else http.client.HTTPConnection
-        self._connection = kind(server.address.host, server.address.port, timeout=CONNECT_SECONDS)
+        self._connection = _connection_to(server)
         self._response: http.client.HTTPResponse | None = None
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
@@ -144,6 +171,8 @@ class Exchange:
 
     def _opened(self) -> http.client.HTTPResponse:
         self._connection.connect()
+        if self._server.certificate_sha256 is not None:
+            self._require_certificate(self._server.certificate_sha256)
         with self._lock:
             self._socket = self._connection.sock
             if self.hung_up:
@@ -159,6 +188,12 @@ class Exchange:
         if response.status != http.HTTPStatus.OK:
             raise self._refusal(response)
         return response
+
+    def _require_certificate(self, digest: str) -> None:
+        encrypted = self._connection.sock
+        shown = encrypted.getpeercert(binary_form=True) if isinstance(encrypted, ssl.SSLSocket) else None
+        if hashlib.sha256(shown or b"").hexdigest() != digest:
+            raise self._server.error("shows another certificate than its own")
 
     def _refusal(self, response: http.client.HTTPResponse) -> RemoteError:
         status = response.status
@@ -182,6 +217,17 @@ class Exchange:
             # ValueError: a TLS connection that was closed by another thread.
             said = f"{type(error).__name__} {error}"
             raise self._server.error("broke the connection", said=said, hint=_BROKEN) from None
+
+
+def _connection_to(server: Server) -> http.client.HTTPConnection:
+    host, port = server.address.host, server.address.port
+    if not server.address.secure:
+        return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+    context = None
+    if server.certificate_sha256 is not None:  # checked after the handshake, before anything is sent
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=context)
 
 
 _WRONG_SERVER = "is it a server with OpenAI's interface? llama-server, vLLM and Ollama have it below /v1"
