@@ -4,7 +4,17 @@ import json
 
 import anthropic
 import jsonschema
+import pydantic
 import pytest
+from anthropic.lib.streaming._messages import accumulate_event
+from anthropic.types import RawMessageStreamEvent
+
+from phi4local.assistant.events import ToolCall
+from phi4local.assistant.guard.events import Blocked
+from phi4local.assistant.thinking import Thought
+from phi4local.engine import Finished, Text
+from phi4local.engine.events import Timings, Usage
+from phi4local.server.anthropic.frames import AnthropicMessage
 
 QUESTION = [{"role": "user", "content": "What is 3 plus 4?"}]
 EXACT = {"temperature": 0, "max_tokens": 40}
@@ -77,6 +87,68 @@ def test_events_add_up_to_the_same_message(client, create):
     assert own.count("content_block_delta") >= 1
 
 
+def test_the_prompts_tokens_are_told_before_the_answer(client):
+    counted = client.messages.count_tokens(model="phi4-nano", messages=QUESTION, tools=TOOLS)
+    with client.messages.stream(
+        model="phi4-nano", messages=QUESTION, tools=TOOLS, max_tokens=2, extra_body=GREEDY
+    ) as stream:
+        first = next(iter(stream))
+    assert first.message.usage.input_tokens == counted.input_tokens > len(QUESTION)
+
+
+END = Finished(
+    reason="stop",
+    usage=Usage(prompt_tokens=9, reused_tokens=4, generated_tokens=9),
+    timings=Timings(prompt_seconds=0.1, generation_seconds=0.1),
+)
+THOUGHT = [Thought("Two and"), Thought(" two")]
+STORIES = {
+    "thoughts and words": [*THOUGHT, Text("", (1,)), Text("Four", (2,)), END],
+    "thoughts and calls": [*THOUGHT, ToolCall("now", "{}"), ToolCall("weather", '{"city": "Ulm"}'), END],
+    "ended by the guard": [Text("I will", (1,)), Blocked(rule="a", category="a", message="no secrets"), END],
+    "not a word": [END],
+}
+ENDS = {
+    "thoughts and words": (["thinking", "text"], "end_turn"),
+    "thoughts and calls": (["thinking", "tool_use", "tool_use"], "tool_use"),
+    "ended by the guard": (["text"], "refusal"),
+    "not a word": ([], "end_turn"),
+}
+
+
+@pytest.mark.parametrize("case", STORIES)
+def test_the_client_makes_the_same_of_the_events(case):
+    """What phi4-nano never does: think, and be stopped by a guard."""
+    told, taken = AnthropicMessage("phi-4", input_tokens=9), AnthropicMessage("phi-4")
+    snapshot, types, buffers = None, pydantic.TypeAdapter(RawMessageStreamEvent), {}
+    for event in STORIES[case]:
+        taken.take(event)
+    bodies = [body for event in STORIES[case] for body in told.events(event)]
+    assert [body["type"] for body in bodies[:2]] == ["message_start", "ping"]
+    for body in (body for body in bodies if body["type"] != "ping"):  # the client leaves those out
+        made = types.validate_python(body)
+        snapshot = accumulate_event(event=made, current_snapshot=snapshot, json_bufs=buffers)
+    whole = anthropic.types.Message.model_validate(taken.whole())
+    kinds, reason = ENDS[case]
+    assert [block.type for block in whole.content] == kinds
+    assert [_said(block) for block in snapshot.content] == [_said(block) for block in whole.content]
+    assert snapshot.stop_reason == whole.stop_reason == reason
+    explained = "no secrets" if reason == "refusal" else None
+    assert getattr(snapshot.stop_details, "explanation", None) == explained
+    assert getattr(whole.stop_details, "explanation", None) == explained
+    assert (snapshot.usage.input_tokens, snapshot.usage.cache_read_input_tokens) == (5, 4)
+
+
+def _said(block):
+    return [getattr(block, name, None) for name in ("type", "text", "thinking", "name", "input")]
+
+
+def test_a_body_that_is_too_long_is_refused_as_such(client):
+    talk = [{"role": "user", "content": "x" * 8_100_000}]
+    with pytest.raises(anthropic.RequestTooLargeError):
+        client.messages.create(model="phi4-nano", messages=talk, max_tokens=2)
+
+
 def test_length_and_stop_sequences(create, nano):
     cut = create(max_tokens=3)
     assert (cut.stop_reason, cut.usage.output_tokens) == ("max_tokens", 3)
@@ -87,7 +159,7 @@ def test_length_and_stop_sequences(create, nano):
 
 
 def test_a_tool_is_called_and_its_result_comes_back(client, create):
-    named = {"type": "tool", "name": "weather"}
+    named = {"type": "tool", "name": "weather", "disable_parallel_tool_use": True}
     got = create(tools=TOOLS, tool_choice=named, max_tokens=80)
     (call,) = got.content
     assert (got.stop_reason, call.type, call.name) == ("tool_use", "tool_use", "weather")
@@ -109,7 +181,8 @@ def test_a_tool_is_called_and_its_result_comes_back(client, create):
 def test_any_tool_and_none(create, nano):
     hot = {"tools": TOOLS, "body": {"temperature": 1.0}, "max_tokens": 80}
     for _ in range(3):
-        (call,) = create(tool_choice={"type": "any"}, **hot).content
+        once = {"type": "any", "disable_parallel_tool_use": True}
+        (call,) = create(tool_choice=once, **hot).content
         assert call.name in ("weather", "now")
     words = create(tools=TOOLS, tool_choice={"type": "none"}).content[0].text
     assert words == nano.chat(QUESTION, **EXACT).text

@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 
+import anthropic
 import openai
 import pytest
 
@@ -93,6 +94,9 @@ def test_only_a_key_opens(small):
             client.models.list()
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{small.address}/v1/models")
+    other = anthropic.Anthropic(base_url=small.address, api_key="wrong", max_retries=0)
+    with other, pytest.raises(anthropic.AuthenticationError):
+        other.messages.create(model="phi4-nano", messages=QUESTION, max_tokens=1)
     for key in ("first-key", "second-key"):
         with client_of(small, key) as client:
             assert client.models.retrieve("phi4-nano").id == "phi4-nano"
@@ -110,17 +114,21 @@ def test_full_queue_says_when_to_come_back(small):
         with client_of(small, "first-key") as client:
             return client.chat.completions.create(model="phi4-nano", messages=messages, **options)
 
+    def ask_anthropics(messages, **options):
+        with anthropic.Anthropic(base_url=small.address, api_key="first-key", max_retries=0) as client:
+            return client.messages.create(model="phi4-nano", messages=messages, **options)
+
     with client_of(small, "first-key") as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
         running = client.chat.completions.create(
             model="phi4-nano", messages=STORY, stream=True, **{**ENDLESS, "max_tokens": 1500}
         )
         next(iter(running))
-        asked = [pool.submit(ask, STORY, max_tokens=2) for _ in range(4)]
+        asked = [pool.submit(one, STORY, max_tokens=2) for one in (ask, ask_anthropics, ask, ask_anthropics)]
         ended = concurrent.futures.as_completed(asked)
         errors = [next(ended).exception() for _ in range(3)]
         running.close()  # the one that waits comes to its turn
         assert next(ended).exception() is None
-    assert {type(error) for error in errors} == {openai.RateLimitError}
+    assert {type(error) for error in errors} <= {openai.RateLimitError, anthropic.RateLimitError}
     assert {error.response.headers["Retry-After"] for error in errors} == {"1"}
 
 
@@ -188,7 +196,7 @@ def test_certificate_that_cannot_be_used_is_refused(certificate, run_cli, tmp_pa
 def test_running_answer_ends_before_the_server_does(native_library, number):
     with ServedProcess("phi4-nano") as server, client_of(server) as client:
         stream = client.chat.completions.create(
-            model="phi4-nano", messages=STORY, stream=True, **{**ENDLESS, "max_tokens": 80}
+            model="phi4-nano", messages=STORY, stream=True, **{**ENDLESS, "max_tokens": 1000}
         )
         chunks = iter(stream)
         next(chunks)

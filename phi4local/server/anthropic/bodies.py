@@ -42,6 +42,7 @@ class MessageBody(BaseModel):
     content: list[dict[str, Any]]
     stop_reason: StopReason
     stop_sequence: str | None
+    stop_details: dict[str, Any] | None
     usage: UsageBody
 
 

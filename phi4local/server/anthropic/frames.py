@@ -31,14 +31,17 @@ class AnthropicMessage:
 
     Args:
         model: its name, as the client said it.
+        input_tokens: of the prompt, told before the answer; its end tells what of it was in the cache.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, input_tokens: int = 0) -> None:
+        self._input_tokens = input_tokens
         self._id = f"msg_{uuid.uuid4().hex[:24]}"
         self._model = model
         self._blocks: list[dict[str, Any]] = []
         self._reason: str | None = None
         self._stop_text: str | None = None
+        self._refusal: str | None = None
         self._usage: Usage | None = None
         self._begun = False
 
@@ -46,7 +49,8 @@ class AnthropicMessage:
         """Take an event of the answer and yield what the client is told."""
         if not self._begun:
             self._begun = True
-            yield {"type": "message_start", "message": self._message(content=[], reason=None)}
+            yield {"type": "message_start", "message": self._message(content=[], ended=False)}
+            yield {"type": "ping"}
         before = len(self._blocks)
         delta = self.take(event)
         if len(self._blocks) > before:
@@ -62,7 +66,7 @@ class AnthropicMessage:
         if isinstance(event, Finished):
             if self._blocks:
                 yield _stopped(len(self._blocks) - 1)
-            ended = {"stop_reason": self._reason, "stop_sequence": self._stop_text}
+            ended = {**self._end(), "container": None}
             yield {"type": "message_delta", "delta": ended, "usage": self._counts()}
             yield {"type": "message_stop"}
 
@@ -80,7 +84,7 @@ class AnthropicMessage:
             self._reason = "tool_use"
             return {"type": "input_json_delta", "partial_json": event.arguments}
         if isinstance(event, Blocked):
-            self._reason = "refusal"
+            self._reason, self._refusal = "refusal", event.message
         elif isinstance(event, Finished):
             self._stop_text = event.stop_text
             usual = "stop_sequence" if event.stop_text else _REASONS[event.reason]
@@ -90,7 +94,7 @@ class AnthropicMessage:
 
     def whole(self) -> dict[str, Any]:
         """Return the message when the answer is finished."""
-        return self._message(content=self._blocks, reason=self._reason)
+        return self._message(content=self._blocks, ended=True)
 
     def _block(self, kind: str, **empty: str) -> dict[str, Any]:
         """Return the newest block if it is of this kind, else a new one."""
@@ -98,15 +102,20 @@ class AnthropicMessage:
             self._blocks.append({"type": kind, **empty})
         return self._blocks[-1]
 
-    def _message(self, *, content: list[dict[str, Any]], reason: str | None) -> dict[str, Any]:
+    def _end(self) -> dict[str, Any]:
+        """Return why the answer ended; what the guard says stands beside a refusal."""
+        said = self._refusal
+        told = None if said is None else {"type": "refusal", "category": None, "explanation": said}
+        return {"stop_reason": self._reason, "stop_sequence": self._stop_text, "stop_details": told}
+
+    def _message(self, *, content: list[dict[str, Any]], ended: bool) -> dict[str, Any]:
         return {
             "id": self._id,
             "type": "message",
             "role": "assistant",
             "model": self._model,
             "content": content,
-            "stop_reason": reason,
-            "stop_sequence": self._stop_text,
+            **(self._end() if ended else dict.fromkeys(("stop_reason", "stop_sequence", "stop_details"))),
             "usage": self._counts(),
         }
 
@@ -114,7 +123,7 @@ class AnthropicMessage:
         """Return exact token counts; what was in the cache already counts apart, as Anthropic does."""
         usage = self._usage
         if usage is None:
-            return {"input_tokens": 0, "output_tokens": 0}
+            return {"input_tokens": self._input_tokens, "output_tokens": 0}
         return {
             "input_tokens": usage.prompt_tokens - usage.reused_tokens,
             "cache_creation_input_tokens": 0,

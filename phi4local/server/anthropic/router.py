@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from phi4local.assistant.events import ConversationEvent
+    from phi4local.server.answering import Answering
 
 router = APIRouter(prefix="/v1/messages", tags=["Anthropic"])
 
@@ -27,14 +28,17 @@ router = APIRouter(prefix="/v1/messages", tags=["Anthropic"])
 @router.post("", responses=answers(MessageBody, streams=True))
 async def messages(request: Request, wanted: MessagesRequest) -> Response:
     """Answer a conversation."""
-    numbered = request.app.state.answering.events(wanted.as_task())
-    message, headers = AnthropicMessage(wanted.model), report(wanted.ignored())
+    answering: Answering = request.app.state.answering
+    task, headers = wanted.as_task(), report(wanted.ignored())
+    numbered = answering.events(task)
     if wanted.stream:
+        counted = await unless_disconnected(request, answering.count(task))
+        message = AnthropicMessage(wanted.model, input_tokens=counted)
         frames = with_error_frame(
             _frames(numbered, message), lambda error: frame(body_for(error_body, error))
         )
         return await streamed(request, frames, media_type="text/event-stream", headers=headers)
-    body = await unless_disconnected(request, _whole(numbered, message))
+    body = await unless_disconnected(request, _whole(numbered, AnthropicMessage(wanted.model)))
     return JSONResponse(body, headers=headers)
 
 
