@@ -1,12 +1,15 @@
 """Fine-tuning Phi-4's true 14B shape on one GPU: time of a step, memory, and the adapter in llama.cpp.
 
     python -m benchmarks.finetune_gpu --json benchmarks/results/finetune-gpu.json
+    python -m benchmarks.finetune_gpu --quant-bits 4 --json benchmarks/results/finetune-gpu-qlora.json
     python -m benchmarks.finetune_gpu --size 0.6b --steps 1 --max-length 64 --accumulation 2  # tries it out
 
 The options are those of Phi-4's announcement: batches of one, 16 of them a step, 2,048 tokens, rank 8,
 alpha 32, all linear layers, bfloat16, a rate of 1e-4. The weights are random and made on the device; every
 sample is longer than 2,048 tokens and nearly all of it is learned, the worst case for the memory. The
 prediction was made before. `--gguf` loads the adapter with a random checkpoint of this shape in Q4_K_M.
+`--quant-bits 4` is QLoRA: each layer is quantized as soon as it is made. `--load` also measures how much
+memory `phi4local finetune` takes while it loads a checkpoint of this shape (zeros in a sparse file).
 """
 
 from __future__ import annotations
@@ -62,6 +65,68 @@ def random_base(checkpoint: Path, options: TrainOptions, place: str) -> Any:  # 
         torch.set_default_dtype(before)
 
 
+def random_four_bit_base(checkpoint: Path, options: TrainOptions, place: str) -> Any:  # noqa: ANN401 - the same
+    """Return the model with random weights of 4 bits; more than one layer never has 16."""
+    config = AutoConfig.from_pretrained(checkpoint)
+    layers, config.num_hidden_layers = config.num_hidden_layers, 1
+    chosen = network.four_bits(options, place)
+    kind, before = getattr(torch, network.dtype_of(options, place)), torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        with torch.device(place):
+            base = AutoModelForCausalLM.from_config(config, dtype=kind)
+            first = base.model.layers[0]
+            quantize(first, chosen, place)
+            for index in range(1, layers):
+                layer = type(first)(config, index)
+                quantize(layer, chosen, place)
+                base.model.layers.append(layer)
+    finally:
+        torch.set_default_dtype(before)
+    config.num_hidden_layers = layers
+    base.is_loaded_in_4bit = True  # so that PEFT puts its layers for 4 bits on it
+    base.requires_grad_(requires_grad=False)
+    network.keep_trainable(base)
+    return base
+
+
+def quantize(layer: Any, chosen: Any, place: str) -> None:  # noqa: ANN401 - torch's and transformers'
+    """Replace the linear layers inside of a layer by ones of 4 bits with the same weights."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    for parent in list(layer.modules()):
+        for name, child in list(parent.named_children()):
+            if not isinstance(child, torch.nn.Linear):
+                continue
+            with torch.device("meta"):
+                small = Linear4bit(
+                    child.in_features,
+                    child.out_features,
+                    bias=False,
+                    compute_dtype=chosen.bnb_4bit_compute_dtype,
+                )
+            data = child.weight.data
+            kind = chosen.bnb_4bit_quant_type
+            small.weight = Params4bit(data, requires_grad=False, quant_type=kind, module=small).to(place)
+            small.quant_state = small.weight.quant_state
+            setattr(parent, name, small)
+
+
+def loaded_checkpoint(checkpoint: Path, options: TrainOptions, place: str) -> dict[str, Any]:
+    """Load a checkpoint as `phi4local finetune` does; its zeros are no use for training."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    started = time.monotonic()
+    base = network.load_base(checkpoint, options, place)
+    facts = {"seconds": round(time.monotonic() - started, 1), "layers": len(base.model.layers)}
+    if torch.cuda.is_available():
+        facts |= {"peak_bytes": torch.cuda.max_memory_allocated(), "bytes": torch.cuda.memory_allocated()}
+        del base
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    return facts
+
+
 def train(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Take the steps, and return times, memory and where the adapter is."""
     checkpoint = folder / "checkpoint"
@@ -71,14 +136,18 @@ def train(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     chosen = TrainOptions(
         max_length=options.max_length,
         gradient_accumulation_steps=options.accumulation,
+        quant_bits=options.quant_bits,
         split_dataset_ratio=0,
         gradient_checkpointing=not options.no_checkpointing,
     )
     samples = conversations(options.steps * options.accumulation)
     prepared = run.prepare(checkpoint, samples, chosen, force=True)  # the prediction comes first
+    loading = loaded_checkpoint(checkpoint, chosen, prepared.device) if options.load else None
     started = time.monotonic()
-    base = random_base(checkpoint, chosen, prepared.device)
+    make_base = random_four_bit_base if chosen.quant_bits else random_base
+    base = make_base(checkpoint, chosen, prepared.device)
     made_seconds = time.monotonic() - started
+    made_bytes = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
     model = network.attach(base, chosen)
     training = Training(model, prepared.samples, (), prepared.padding_id, chosen)
     history = []
@@ -93,7 +162,9 @@ def train(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "tokens_a_sample": len(prepared.samples[0].ids),
         "learned_a_sample": prepared.samples[0].learned,
+        "loading": loading,
         "weights_made_seconds": round(made_seconds, 1),
+        "weights_bytes": made_bytes,
         "step_seconds": [round(report.seconds, 3) for report in history],
         "tokens_per_second": round(history[-1].tokens / history[-1].seconds),
         "losses": [round(report.loss, 5) for report in history],
@@ -148,10 +219,13 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=2048)
     parser.add_argument("--accumulation", type=int, default=16)
     parser.add_argument("--no-checkpointing", action="store_true")
+    parser.add_argument("--quant-bits", type=int, choices=(4,), help="frozen weights of 4 bits (QLoRA)")
+    parser.add_argument("--load", action="store_true", help="measure loading a checkpoint of this shape, too")
     parser.add_argument("--gguf", action="store_true", help="load the adapter with a GGUF of this shape")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     command = f"python -m benchmarks.finetune_gpu --size {options.size}"
+    command += f" --quant-bits {options.quant_bits}" * bool(options.quant_bits)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         facts = train(folder, options)

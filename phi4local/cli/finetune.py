@@ -46,6 +46,8 @@ def finetune(
     lora_dropout: train.LoraDropout = 0.05,
     target_modules: train.TargetModules = "all-linear",
     torch_dtype: train.TorchDtype = None,
+    quant_bits: train.QuantBits = None,
+    quant_method: train.QuantMethod = "bnb",
     num_train_epochs: train.NumTrainEpochs = 1,
     per_device_train_batch_size: train.PerDeviceTrainBatchSize = 1,
     per_device_eval_batch_size: train.PerDeviceEvalBatchSize = 1,
@@ -134,9 +136,10 @@ def _announce(prepared: Prepared) -> None:
         render.notice(
             f"note: {render.times(prepared.skipped, 'sample')} left out: no answer before that length"
         )
-    memory = prepared.memory
+    memory, bits = prepared.memory, prepared.options.quant_bits
+    weights = f"{render.size(memory.weights)} weights" + (f" in {bits} bits" if bits else "")
     render.notice(
-        f"memory: {render.size(memory.total)} expected ({render.size(memory.weights)} weights), "
+        f"memory: {render.size(memory.total)} expected ({weights}), "
         f"{render.size(prepared.free_bytes)} free on the {_DEVICES[prepared.device]}"
     )
     if prepared.options.train_type == "dora":

@@ -58,6 +58,18 @@ TorchDtype = Annotated[
         "--torch-dtype", help="Of the frozen weights", rich_help_panel=ADAPTER, show_default="by device"
     ),
 ]
+QuantBits = Annotated[
+    int | None,
+    typer.Option(
+        "--quant-bits",
+        help="4 trains with frozen weights of 4 bits (QLoRA)",
+        rich_help_panel=ADAPTER,
+        show_default=False,
+    ),
+]
+QuantMethod = Annotated[
+    str, typer.Option("--quant-method", help="Who quantizes: bnb, bitsandbytes", rich_help_panel=ADAPTER)
+]
 NumTrainEpochs = Annotated[
     int, typer.Option("--num-train-epochs", help="How often each sample is seen", rich_help_panel=STEPS)
 ]

@@ -15,21 +15,25 @@ if TYPE_CHECKING:
     from phi4local.finetune.options import TrainOptions
 
 
-def require_libraries() -> None:
+_LIBRARIES = (
+    ("finetune", "torch", "computes gradients"),
+    ("finetune", "transformers", "has the network"),
+    ("finetune", "peft", "trains adapters"),
+)
+_FOUR_BITS = ("qlora", "bitsandbytes", "keeps frozen weights in 4 bits")
+
+
+def require_libraries(options: TrainOptions) -> None:
     """Refuse early where the extra is not installed.
 
     Raises:
-        MissingExtraError: torch, transformers or peft are missing.
+        MissingExtraError: torch, transformers or peft are missing, or bitsandbytes where weights get 4 bits.
     """
     import importlib.util
 
-    for name, purpose in (
-        ("torch", "computes gradients"),
-        ("transformers", "has the network"),
-        ("peft", "trains adapters"),
-    ):
+    for extra, name, purpose in (*_LIBRARIES, *((_FOUR_BITS,) if options.quant_bits else ())):
         if importlib.util.find_spec(name) is None:
-            raise MissingExtraError("finetune", name, purpose)
+            raise MissingExtraError(extra, name, purpose)
 
 
 def device() -> str:
@@ -42,7 +46,7 @@ def device() -> str:
 
 
 def dtype_of(options: TrainOptions, place: str) -> str:
-    """Return the type of the frozen weights."""
+    """Return the type of the frozen weights, or of the products with those that have 4 bits."""
     return options.torch_dtype or ("float32" if place == "cpu" else "bfloat16")
 
 
@@ -60,9 +64,10 @@ def shape_of(checkpoint: Path, options: TrainOptions, place: str, tokens: int) -
     except (OSError, ValueError) as error:
         raise TrainingError(f"transformers cannot read {checkpoint}: {error}") from error
     with torch.device("meta"):
-        parameters = sum(weights.numel() for weights in AutoModelForCausalLM.from_config(config).parameters())
+        model = AutoModelForCausalLM.from_config(config)
     return TrainingShape(
-        parameters=parameters,
+        parameters=sum(weights.numel() for weights in model.parameters()),
+        four_bit_parameters=_linear_parameters(model) if options.quant_bits else 0,
         layers=config.num_hidden_layers,
         width=config.hidden_size,
         kv_width=config.hidden_size // config.num_attention_heads * config.num_key_value_heads,
@@ -74,6 +79,17 @@ def shape_of(checkpoint: Path, options: TrainOptions, place: str, tokens: int) -
         checkpointing=options.gradient_checkpointing,
         gpu=place != "cpu",
     )
+
+
+def _linear_parameters(model: Any) -> int:  # noqa: ANN401 - a PreTrainedModel
+    """Return how many weights get 4 bits: linear layers' but the output's, as transformers chooses."""
+    import torch
+
+    output = model.get_output_embeddings()
+    linear = (
+        layer for layer in model.modules() if isinstance(layer, torch.nn.Linear) and layer is not output
+    )
+    return sum(layer.weight.numel() for layer in linear)
 
 
 def load_base(checkpoint: Path, options: TrainOptions, place: str) -> Any:  # noqa: ANN401 - a PreTrainedModel
@@ -88,15 +104,47 @@ def load_base(checkpoint: Path, options: TrainOptions, place: str) -> Any:  # no
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        base = AutoModelForCausalLM.from_pretrained(
             checkpoint,
             dtype=getattr(torch, dtype_of(options, place)),
             local_files_only=True,
             trust_remote_code=False,
             device_map=place,
+            quantization_config=four_bits(options, place) if options.quant_bits else None,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
         raise TrainingError(f"transformers cannot load {checkpoint}: {error}") from error
+    keep_trainable(base)
+    return base
+
+
+def four_bits(options: TrainOptions, place: str) -> Any:  # noqa: ANN401 - a BitsAndBytesConfig
+    """Return QLoRA's own way to store weights: NormalFloat, 64 to a scale, the scales quantized again.
+
+    Source: Dettmers et al., 2023, section 3; ms-swift's `--quant_method bnb --quant_bits 4` chooses the same.
+    """
+    import logging
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it speaks of kernels that nobody needs here
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype_of(options, place)),
+    )
+
+
+def keep_trainable(base: Any) -> None:  # noqa: ANN401 - a PreTrainedModel
+    """Keep layers of 4 bits as they are when the loss is measured between steps.
+
+    On CPUs with AVX-512 BF16 bitsandbytes rearranges them then, with rounded scales and without gradients.
+    """
+    for layer in base.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def attach(base: Any, options: TrainOptions, adapter: Path | None = None) -> Any:  # noqa: ANN401 - a PeftModel

@@ -9,6 +9,7 @@ from phi4local.errors import InvalidSettingError
 
 DTYPES = ("float32", "bfloat16", "float16")
 TUNERS = ("lora", "rslora", "dora")
+QUANT_METHODS, QUANT_BITS = ("bnb",), (4,)
 ALL_LINEAR = "all-linear"
 """Every linear layer but the output: `qkv_proj`, `o_proj`, `gate_up_proj` and `down_proj` of Phi-4."""
 _POSITIVE = (
@@ -16,6 +17,12 @@ _POSITIVE = (
     *("lora_rank", "lora_alpha", "gradient_accumulation_steps", "eval_steps", "save_steps"),
     *("save_total_limit", "logging_steps", "max_length", "max_grad_norm"),
 )
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "train_type": TUNERS,
+    "torch_dtype": DTYPES,
+    "quant_bits": QUANT_BITS,
+    "quant_method": QUANT_METHODS,
+}
 _SHARES = ("lora_dropout", "warmup_ratio", "split_dataset_ratio")
 
 
@@ -26,7 +33,11 @@ class TrainOptions:
     Attributes:
         train_type: `lora`; `rslora` scales by alpha / √rank (Kalajdzievski, 2023); `dora` learns lengths and
             directions apart (Liu et al., 2024), and cannot become a GGUF adapter.
-        torch_dtype: of the frozen weights; `None` takes float32 on a CPU and bfloat16 on a GPU.
+        torch_dtype: of the frozen weights, or of the products where they have 4 bits; `None` takes float32 on
+            a CPU and bfloat16 on a GPU.
+        quant_bits: 4 keeps the frozen linear layers as 4-bit NormalFloat with doubly quantized scales (QLoRA,
+            Dettmers et al., 2023); `None` keeps them in `torch_dtype`.
+        quant_method: who quantizes: `bnb`, bitsandbytes.
         num_train_epochs: how often each sample is seen.
         per_device_train_batch_size: samples that are computed together.
         per_device_eval_batch_size: the same, when the loss on held-out samples is measured.
@@ -57,6 +68,8 @@ class TrainOptions:
 
     train_type: str = "lora"
     torch_dtype: str | None = None
+    quant_bits: int | None = None
+    quant_method: str = "bnb"
     num_train_epochs: int = 1
     per_device_train_batch_size: int = 1
     per_device_eval_batch_size: int = 1
@@ -80,14 +93,12 @@ class TrainOptions:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        if self.train_type not in TUNERS:
-            raise InvalidSettingError(
-                "train_type", f"is {self.train_type!r}", hint=f"choose among {', '.join(TUNERS)}"
-            )
-        if self.torch_dtype is not None and self.torch_dtype not in DTYPES:
-            raise InvalidSettingError(
-                "torch_dtype", f"is {self.torch_dtype!r}", hint=f"choose among {', '.join(DTYPES)}"
-            )
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                choices = ", ".join(map(str, known))
+                hint = f"choose among {choices}" if len(known) > 1 else f"only {choices} is known"
+                raise InvalidSettingError(name, f"is {value!r}", hint=hint)
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise InvalidSettingError(name, f"is {getattr(self, name)}; it must be above 0")

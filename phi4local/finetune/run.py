@@ -110,12 +110,12 @@ def prepare(
         force: go on although the prediction says that it won't fit.
 
     Raises:
-        MissingExtraError: torch, transformers or peft are missing.
+        MissingExtraError: torch, transformers, peft or, for 4 bits, bitsandbytes are missing.
         TrainingError: nothing to learn.
         NotEnoughMemoryError: the prediction is above what is free.
         CheckpointError, ChatTemplateError: the model cannot be read, or its template refuses a conversation.
     """
-    network.require_libraries()
+    network.require_libraries(options)
     encoder = Encoder(checkpoint)
     whole = [encoder.encode(one, max_length=2**31, system=options.system) for one in conversations]
     useful = _useful(whole, options.max_length)
@@ -124,7 +124,7 @@ def prepare(
     longest = max(len(sample.ids) for sample in useful) * options.per_device_train_batch_size
     memory, free = training_memory(network.shape_of(checkpoint, options, place, longest)), _free_bytes(place)
     if memory.total > free and not force:
-        raise _too_large(memory, free, place)
+        raise _too_large(memory, free, place, options)
     return Prepared(
         checkpoint=checkpoint,
         device=place,
@@ -216,12 +216,15 @@ def _useful(samples: Sequence[Sample], length: int) -> list[Sample]:
     return useful
 
 
-def _too_large(memory: TrainingMemory, free_bytes: int, place: str) -> NotEnoughMemoryError:
+def _too_large(
+    memory: TrainingMemory, free_bytes: int, place: str, options: TrainOptions
+) -> NotEnoughMemoryError:
+    smaller = "a smaller model" if options.quant_bits else "weights of 4 bits (`--quant-bits 4`)"
     return NotEnoughMemoryError(
         "GPU" if place == "cuda" else "CPU",
         needed_bytes=memory.total,
         free_bytes=free_bytes,
-        nearest="take shorter samples (`--max-length`), a smaller batch, or a smaller model",
+        nearest=f"take shorter samples (`--max-length`), a smaller batch, or {smaller}",
     )
 
 

@@ -118,7 +118,7 @@ class Training:
             except torch.OutOfMemoryError as error:
                 raise TrainingError(
                     f"the memory is full at step {self.step + 1:,}",
-                    hint="a shorter `--max-length`, a smaller batch, or `--gradient-checkpointing`",
+                    hint="take a shorter `--max-length`, a smaller batch, or `--quant-bits 4`",
                 ) from error
             yield report
 
