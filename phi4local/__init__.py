@@ -62,8 +62,8 @@ def load(
     Example: `phi4local.load("phi4-nano", LoadSettings(context_tokens=1024))`.
 
     Raises:
-        Phi4LocalError: see `phi4local.runtime.open.open_model` and `open_remote` in
-            `phi4local.runtime.remote.model`.
+        Phi4LocalError: see `phi4local.runtime.open.open_model` and `open_server` in
+            `phi4local.runtime.remote.open`.
     """
     from phi4local.runtime.absent import agree
     from phi4local.runtime.load import load_model

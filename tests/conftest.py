@@ -34,6 +34,7 @@ HOME = Path(tempfile.mkdtemp(prefix="phi4local-tests-"))
 os.environ["PHI4LOCAL_HOME"] = str(HOME)
 os.environ["PHI4LOCAL_CACHE"] = str(HOME / "cache")
 os.environ["PHI4LOCAL_REUSE"] = "0"  # what this machine's other programs hold is no part of a test
+os.environ["PHI4LOCAL_SERVER"] = "off"  # a test's own server is nobody else's
 for name in (
     "FORCE_COLOR",
     "CLICOLOR_FORCE",

@@ -115,7 +115,7 @@ def _measured(given: dict[str, Any], keeper: kept.Keeper) -> Iterator[Row]:
 def _server(address: str, given: dict[str, Any], common: dict[str, Any]) -> Callable[[], Iterator[Row]]:
     from phi4local.bench.server import ServerBench, check_server
     from phi4local.errors import InvalidSettingError
-    from phi4local.runtime.remote.model import open_remote
+    from phi4local.runtime.remote.open import open_remote
 
     for name in ("raw", "both", "context_tokens", "rpc", "force", "require_gpu"):
         if given[name] and not (name == "force" and given["plot"]):

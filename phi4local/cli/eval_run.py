@@ -116,7 +116,7 @@ def _open(wanted: Wanted, name: str) -> Model | RemoteModel:
 
 
 def _open_grader(wanted: Wanted, name: str) -> Model | RemoteModel:
-    from phi4local.runtime.remote.model import open_remote
+    from phi4local.runtime.remote.open import open_remote
 
     if is_address(name):
         return open_remote(name, api_key=os.environ.get(GRADER_KEY, ""))

@@ -174,6 +174,24 @@ System = Annotated[
         callback=system_text,
     ),
 ]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help="Ask this server, with the key of PHI4LOCAL_API_KEY",
+        rich_help_panel=LOADING,
+        show_default=False,
+    ),
+]
+NoServer = Annotated[
+    bool,
+    typer.Option(
+        "--no-server",
+        help="Load the model here, also when a server of yours has it in memory",
+        rich_help_panel=LOADING,
+    ),
+]
 Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Pull a model that is not here without asking", show_default=False)
 ]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phi4local.cli import options, run_options, run_output, structure
-from phi4local.cli.opening import open_with_progress
 from phi4local.cli.run_prompt import refuse_images
+from phi4local.cli.server_choice import named_server, open_through, server_choice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phi4local.cli.run_task import Words
     from phi4local.runtime.language_model import LanguageModel
-    from phi4local.settings import LoadSettings
 
 
 def run(
@@ -49,6 +52,8 @@ def run(
     force: options.Force = False,
     require_gpu: options.RequireGpu = False,
     adapter: options.Adapters = None,
+    server: options.Server = None,
+    no_server: options.NoServer = False,
     kv_offload: options.KvOffload = None,
     tensor_override: options.TensorOverrides = None,
     split_mode: options.SplitMode = None,
@@ -84,22 +89,21 @@ def run(
     guesses = options.speculation_settings(wanted=speculation, draft_model=draft_model)
     loading = loading.filled_from(guesses)
     task = task_of(said, given, system)
-    loading = run_output.loading_for(number, task.model, loading)
+    choice = server_choice(server, none=no_server)
+    loading = run_output.loading_for(number, named_server(choice) or task.model, loading)
     with (
         run_output.destination(output) as written,
-        _open(task.model, loading, adapter, yes=yes, many_words=len(said.arguments) > 2) as model,
+        _open(said, partial(open_through, choice, task.model, loading, adapter, yes=yes)) as model,
     ):
         run_output.write_answers(model, task, form, written)
 
 
-def _open(
-    name: str | None, loading: LoadSettings, adapters: list[str] | None, *, yes: bool, many_words: bool
-) -> LanguageModel:
+def _open(said: Words, opening: Callable[[], LanguageModel]) -> LanguageModel:
     from phi4local.errors import UnknownModelError
 
     try:
-        return open_with_progress(name, loading, adapters, yes=yes)
+        return opening()
     except UnknownModelError as error:
-        if many_words:
+        if len(said.arguments) > 2:
             error.hint = 'put the prompt in quotes: `phi4local run "…"`, or `phi4local run MODEL "…"`'
         raise

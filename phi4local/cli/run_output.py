@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -152,9 +153,12 @@ def _answers(model: LanguageModel, task: Task, number: int) -> Iterator[tuple[Ge
         return model.chat(task.messages, sampling=sampling, max_tokens=task.max_tokens)
 
     with contextlib.ExitStack() as running:
-        answers = ((running.enter_context(ask(one)), one.seed) for one in seeded(task.sampling, number))
-        # llama-cpp-python's server ends an answer when the next one is asked for.
-        yield from answers if on_a_server(task.model) else list(answers)
+        begun: deque[tuple[Generation, int | None]] = deque()
+        for one in seeded(task.sampling, number):
+            begun.append((running.enter_context(ask(one)), one.seed))
+            if len(begun) == model.answers_together:
+                yield begun.popleft()
+        yield from begun
 
 
 def show_answer(events: Iterator[ConversationEvent], *, raw: bool, drawn: bool) -> Finished:

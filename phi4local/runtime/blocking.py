@@ -30,6 +30,8 @@ class BlockingModel(ABC):
         name: how the model is called.
         notices: lines that a person should see once, such as an unknown chat template.
         trained_context_tokens: the longest context that the model was made for; 0 where nobody tells.
+        answers_together: how many may be asked for at the same time.
+        default_stop: texts that end an answer when the caller names none.
         thinking: whether answers begin with thoughts between `<think>` and `</think>`.
     """
 
@@ -37,8 +39,8 @@ class BlockingModel(ABC):
     notices: tuple[str, ...]
     trained_context_tokens: int = 0
     thinking: bool = False
+    answers_together: int = 256
     default_stop: tuple[str, ...] = ()
-    """Texts that end an answer when the caller names none."""
 
     @property
     @abstractmethod

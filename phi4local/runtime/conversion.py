@@ -45,10 +45,10 @@ def converted(
         FileWriteError: the store cannot be written.
     """
     checkpoint, quantization = source.checkpoint or Path(), source.quantization or DEFAULT_QUANTIZATION
-    fingerprint = _fingerprint(checkpoint, adapters)
-    kept = installed.find(fingerprint=fingerprint, quantization=quantization)
+    kept = found(source, adapters=adapters)
     if kept is not None:
         return kept
+    fingerprint = _fingerprint(checkpoint, adapters)
     lock = f"convert-{fingerprint[:16]}-{quantization}"
     with locked(lock):
         kept = installed.find(fingerprint=fingerprint, quantization=quantization)
@@ -74,6 +74,12 @@ def converted(
             return keep(source, folder / "model.gguf", origin, merged=bool(adapters))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def found(source: Source, *, adapters: tuple[AdapterUse, ...] = ()) -> installed.InstalledModel | None:
+    """Return what was converted before from a checkpoint, or `None`."""
+    fingerprint = _fingerprint(source.checkpoint or Path(), adapters)
+    return installed.find(fingerprint=fingerprint, quantization=source.quantization or DEFAULT_QUANTIZATION)
 
 
 def keep(source: Source, gguf: Path, origin: Origin, *, merged: bool = False) -> installed.InstalledModel:

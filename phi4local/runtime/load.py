@@ -28,7 +28,7 @@ def load_model(
     api_key: str | None = None,
     consent: Consent | None = None,
 ) -> Model | RemoteModel:
-    """Return a model: see `phi4local.runtime.open.open_model` and `open_remote` in `remote.model`.
+    """Return a model: see `phi4local.runtime.open.open_model` and `open_server` in `remote.open`.
 
     Example: `load_model("phi4-nano")`, `load_model("http://127.0.0.1:8080")`.
 
@@ -36,18 +36,29 @@ def load_model(
         InvalidSettingError: settings for a server, or a key for a file.
     """
     if name is not None and is_address(name) and not is_link(name):
-        for setting, value in (settings or LoadSettings()).to_mapping().items():
-            if value is not None:
-                raise InvalidSettingError(
-                    setting, "has no meaning for a server", hint="leave it out; the server has its own"
-                )
+        refuse_settings(settings or LoadSettings())
         if adapters:
-            raise InvalidSettingError("adapters", "have no meaning for a server", hint="load them there")
-        from phi4local.runtime.remote.model import open_remote
+            raise InvalidSettingError(
+                "adapters", "are files, which no server takes", hint="put #MODEL+ADAPTER behind the address"
+            )
+        from phi4local.runtime.remote.open import open_server
 
-        return open_remote(name, api_key=api_key)
+        return open_server(name, api_key=api_key)
     if api_key is not None:
         raise InvalidSettingError("api_key", "is for servers only", hint="leave it out")
     from phi4local.runtime.open import open_model
 
     return open_model(name, settings, adapters=adapters, progress=progress, consent=consent)
+
+
+def refuse_settings(settings: LoadSettings) -> None:
+    """Refuse load settings for a server that somebody else has started.
+
+    Raises:
+        InvalidSettingError: one is set.
+    """
+    for setting, value in settings.to_mapping().items():
+        if value is not None:
+            raise InvalidSettingError(
+                setting, "has no meaning for a server", hint="leave it out; the server has its own"
+            )

@@ -10,6 +10,8 @@ from phi4local import catalog
 from phi4local.store import references
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from phi4local.store.references import Reference
 
 OLLAMA_NAMES = ("phi3", "phi3.5", "phi4", "phi4-mini", "phi4-mini-reasoning", "phi4-reasoning")
@@ -73,3 +75,24 @@ def _on_a_server(word: str) -> bool:
     if name in catalog.model_names():
         return catalog.find(name).folder is None
     return "/" in word or name in OLLAMA_NAMES
+
+
+def split_adapters(name: str) -> tuple[str, dict[str, float]]:
+    """Return the model and the strengths of the adapters that a name asks for.
+
+    Examples: `phi-4` → no adapters; `phi-4:Q4_K_M+nova` → nova 1.0; `phi-4+nova:0.5+terse` → 0.5 and 1.0.
+    """
+    model, *parts = name.split("+")
+    scales = {}
+    for part in parts:
+        adapter, colon, scale = part.rpartition(":")
+        try:
+            scales[adapter if colon else part] = float(scale) if colon else 1.0
+        except ValueError:
+            scales[part] = 1.0
+    return model, scales
+
+
+def with_adapters(name: str, scales: Mapping[str, float]) -> str:
+    """Return the name of a model with adapters, as requests say it. Example: `phi-4+nova:0.5`."""
+    return "+".join([name, *(f"{adapter}:{scale!r}" for adapter, scale in scales.items())])

@@ -14,6 +14,7 @@ from phi4local import catalog
 from phi4local.errors import NotEnoughMemoryError, UnknownModelError
 from phi4local.runtime import resolve
 from phi4local.runtime.adapters import fitting_adapters
+from phi4local.runtime.names import split_adapters
 from phi4local.runtime.open import open_model
 from phi4local.store import adapters, installed
 
@@ -242,22 +243,6 @@ def served_names(loaded: tuple[LoadedModel, ...]) -> tuple[str, ...]:
     trained |= {one.name: one.model.adapter_names for one in loaded}
     models = dict.fromkeys([*(one.name for one in loaded), *here, resolve.EMBEDDED_MODEL])
     return (*models, *(f"{name}+{one}" for name in models for one in trained.get(name, ())))
-
-
-def split_adapters(name: str) -> tuple[str, dict[str, float]]:
-    """Return the model and the strengths of the adapters that a name asks for.
-
-    Examples: `phi-4` → no adapters; `phi-4:Q4_K_M+nova` → nova 1.0; `phi-4+nova:0.5+terse` → 0.5 and 1.0.
-    """
-    model, *parts = name.split("+")
-    scales = {}
-    for part in parts:
-        adapter, colon, scale = part.rpartition(":")
-        try:
-            scales[adapter if colon else part] = float(scale) if colon else 1.0
-        except ValueError:
-            scales[part] = 1.0
-    return model, scales
 
 
 def same_model(loaded: tuple[LoadedModel, ...], name: str) -> str:

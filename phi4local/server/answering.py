@@ -158,7 +158,11 @@ class Deadline:
         Raises:
             RequestTimeoutError: it had not begun.
         """
-        if not self._over or not isinstance(event, Finished) or event.reason != "cancelled":
+        return self.judged_end(event) if isinstance(event, Finished) else event
+
+    def judged_end(self, event: Finished) -> Finished:
+        """Return the end of an answer; see `judged`."""
+        if not self._over or event.reason != "cancelled":
             return event
         if not event.usage.generated_tokens:
             raise RequestTimeoutError(self._seconds)

@@ -15,7 +15,7 @@ from phi4local.engine import Text
 from phi4local.errors import InvalidSettingError, RemoteError, UnknownModelError
 from phi4local.runtime.remote import connection
 from phi4local.runtime.remote.address import parse_address
-from phi4local.runtime.remote.model import open_remote
+from phi4local.runtime.remote.open import open_remote
 from tests.hostile.scripted_server import DONE, RESET, STREAM, WAIT, ScriptedServer, chunk, response
 
 KEY = "sk-nobody-may-see-this"

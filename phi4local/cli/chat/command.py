@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from phi4local.cli import options
+from phi4local.cli.server_choice import server_choice
 
 SESSION, SCREEN = "Session", "Screen"
 
@@ -84,6 +85,8 @@ def chat(
     force: options.Force = False,
     require_gpu: options.RequireGpu = False,
     adapter: options.Adapters = None,
+    server: options.Server = None,
+    no_server: options.NoServer = False,
     kv_offload: options.KvOffload = None,
     tensor_override: options.TensorOverrides = None,
     split_mode: options.SplitMode = None,
@@ -107,7 +110,14 @@ def chat(
     loading = loading.filled_from(options.fit_settings(force=force, require_gpu=require_gpu))
     guesses = options.speculation_settings(wanted=speculation, draft_model=draft_model)
     loading = loading.filled_from(guesses)
-    opening = start.Opening(loading=loading, adapters=adapter or [], yes=yes, guard=guard)
+    opening = start.Opening(
+        loading=loading,
+        adapters=adapter or [],
+        yes=yes,
+        guard=guard,
+        server=server_choice(server, none=no_server),
+        keeps_state=keep_state,
+    )
     talk = start.Talk(system=system, sampling=chosen, max_tokens=max_tokens, guard=guard)
     kept = start.Kept(go_on=go_on, session=session, save=save, history=history, state=keep_state)
     room = start.Room(context_full, docs or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
@@ -15,20 +16,28 @@ def title_of(model: LanguageModel) -> str:
     """Return name and quantization. Example: "phi-4 Q4_K_M"."""
     from phi4local.gguf.file_types import quantization_of
     from phi4local.runtime.model import Model
+    from phi4local.runtime.remote.own_model import OwnModel
 
-    if not isinstance(model, Model):
+    if isinstance(model, OwnModel):
+        kind = visible(model.served.quantization)
+    elif isinstance(model, Model):
+        kind = quantization_of(model.file.header)
+    else:
         return visible(model.name)
-    kind = quantization_of(model.file.header)
     known = kind == "unknown" or kind.lower() in model.name.lower()
     return visible(model.name if known else f"{model.name} {kind}")
 
 
 def digest_of(model: LanguageModel) -> str | None:
-    """Return a name for the content of a model's file; nothing of a server's."""
+    """Return a name for the content of a model's file; nothing of another machine's."""
     from phi4local.runtime.model import Model
+    from phi4local.runtime.remote.own_model import OwnModel
     from phi4local.store.results import model_digest
 
-    return (model_digest(model.file.header.path) or None) if isinstance(model, Model) else None
+    path = model.file.header.path if isinstance(model, Model) else None
+    if isinstance(model, OwnModel) and model.served.path:
+        path = Path(model.served.path)
+    return (model_digest(path) or None) if path else None
 
 
 def place_of(model: LanguageModel) -> str:
@@ -50,7 +59,11 @@ def headline(model: LanguageModel) -> str:
     Example: "phi-4, 9.06 GB, 16,384 tokens of context, all layers on the CPU, 8 threads".
     """
     from phi4local.runtime.model import Model
+    from phi4local.runtime.remote.own_model import OwnModel
 
+    if isinstance(model, OwnModel):
+        size = render.size(model.served.file_bytes)
+        return f"{visible(model.name)}, {size}, {model.context_tokens:,} tokens of context, on the server"
     if not isinstance(model, Model):
         return f"{visible(model.name)} on {place_of(model)}"
     settings = model.facts.settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from phi4local.cli import render
-from phi4local.cli.opening import open_with_progress
+from phi4local.cli.server_choice import AUTO, named_server, open_through
 
 if TYPE_CHECKING:
     from phi4local.assistant.retrieval import Collection
@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """How models are opened: the first one, and those that `/model` names later."""
+    """How models are opened: the first one, and those that `/model` names later.
+
+    Attributes:
+        server: from `server_choice`.
+        keeps_state: the model's cache is written to a file at the end.
+    """
 
     loading: LoadSettings
     adapters: list[str]
     yes: bool
     guard: str | None = None
+    server: str = AUTO
+    keeps_state: bool = False
 
     def __call__(self, name: str | None, adapters: list[str]) -> LanguageModel:
         """Return a running model."""
-        return open_with_progress(name, self._loading_for(name), adapters, yes=self.yes)
+        loading = self._loading_for(named_server(self.server) or name)
+        return open_through(self.server, name, loading, adapters, yes=self.yes, keeps_state=self.keeps_state)
 
     def _loading_for(self, name: str | None) -> LoadSettings:
         """Let a model that judges its own answer do both at once, in the memory of one conversation.

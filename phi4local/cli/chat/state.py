@@ -164,6 +164,8 @@ class Chat:
         self.totals.add(finished)
         self.used_tokens = finished.usage.prompt_tokens + finished.usage.generated_tokens
         self.documents.attached.clear()
+        if self.used_tokens and not finished.usage.prompt_tokens:  # of an answer that was cut off on a server
+            self.recount()
 
     def recount(self) -> None:
         """Count the context anew, after turns were taken back; servers do not tell."""

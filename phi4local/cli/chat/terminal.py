@@ -15,7 +15,7 @@ from phi4local.cli.chat.commands.files import mentioned
 from phi4local.cli.chat.editor import Editor, PlainEditor
 from phi4local.cli.chat.places import headline
 from phi4local.cli.chat.status import line as status_line
-from phi4local.errors import ContextFullError, Phi4LocalError
+from phi4local.errors import ContextFullError, Phi4LocalError, RemoteError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,9 +92,19 @@ def _turn(chat: Chat, text: str, editor: Editor | PlainEditor) -> bool:
             _answer_with_room(chat, editor, action)
     except Phi4LocalError as error:
         render.notice(f"error: {error}")
-        if error.hint:
-            render.notice(f"hint: {error.hint}")
+        if hint := _hint(chat, error):
+            render.notice(f"hint: {hint}")
     return True
+
+
+def _hint(chat: Chat, error: Phi4LocalError) -> str | None:
+    """Return what to do now; a server that has gone is no reason to end the conversation."""
+    from phi4local.runtime.remote.own_model import OwnModel
+
+    if isinstance(error, RemoteError) and isinstance(chat.model, OwnModel):
+        name = chat.model_name or chat.model.name
+        return f"`/model {name}` goes on, with the model loaded here if the server is gone"
+    return error.hint
 
 
 def _answer_with_room(chat: Chat, editor: Editor | PlainEditor, question: Ask) -> None:

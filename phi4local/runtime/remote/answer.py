@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from phi4local.engine import Finished, Text, Timings, Usage
-from phi4local.errors import RemoteError
+from phi4local.errors import Phi4LocalError, RemoteError
 from phi4local.runtime.remote.connection import message_of
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from phi4local.engine.events import FinishReason
     from phi4local.runtime.remote.connection import Exchange, Server
 
+OPENING, CLOSING = "<think>", "</think>"
 _PREFIX = b"data:"
 _END = b"[DONE]"
 
@@ -34,23 +35,23 @@ class Answer:
         self._exchange = exchange
         self._generation = generation
         self._pieces = 0
+        self._thinking = False
         self._usage: dict[str, Any] = {}
         self._reason: FinishReason | None = None
         self._started = self._first = self._last = time.perf_counter()
 
     def read(self) -> None:
         """Read until the end, the error, or the cancellation."""
-        end: Finished | RemoteError = self._server.error("sent an answer that was not understood")
+        end: Finished | Phi4LocalError = self._server.error("sent an answer that was not understood")
         try:
             with self._exchange:
-                self._read_lines()
-            end = self._finished(self._reason or "stop")
+                end = self._read_lines()
         except RemoteError as error:
             end = self._finished("cancelled") if self._exchange.hung_up else error
         finally:
             self._generation.put(end)  # whatever happened: somebody waits for it
 
-    def _read_lines(self) -> None:
+    def _read_lines(self) -> Finished | Phi4LocalError:
         whole: list[bytes] = []
         for line in self._exchange.lines():
             if self._exchange.content_type == "application/json":  # a server that does not stream
@@ -58,7 +59,7 @@ class Answer:
             elif line.startswith(_PREFIX):
                 data = line[len(_PREFIX) :].strip()
                 if data == _END:
-                    return
+                    return self._finished(self._reason or "stop")
                 self._take(self._exchange.decoded(data))
         if whole:
             self._take(self._exchange.decoded(b"\n".join(whole)))
@@ -67,6 +68,7 @@ class Answer:
                 "ended in the middle of the answer",
                 hint="ask again; the prompt may be too long for the server",
             )
+        return self._finished(self._reason)
 
     def _take(self, chunk: dict[str, Any]) -> None:
         if chunk.get("error"):
@@ -78,20 +80,33 @@ class Answer:
         if not isinstance(choice, dict):
             raise self._server.error("sent an answer of another shape")
         message = choice.get("delta") or choice.get("message") or choice
-        text = message.get("content") or message.get("text") if isinstance(message, dict) else None
-        if text:
-            self._put(text)
+        if isinstance(message, dict):
+            self._put_parts(message)
         if choice.get("finish_reason"):
             self._reason = "length" if choice["finish_reason"] == "length" else "stop"
+
+    def _put_parts(self, message: dict[str, Any]) -> None:
+        """Take what an answer says, with its thoughts where a model that is loaded here would write them."""
+        thought = message.get("reasoning_content")
+        text = message.get("content") or message.get("text") or message.get("refusal")
+        if thought:
+            self._put(f"{'' if self._thinking else OPENING}{thought}")
+            self._thinking = True
+        if text:
+            self._put(f"{CLOSING}{text}" if self._thinking else text)
+            self._thinking = False
 
     def _put(self, text: object) -> None:
         if not isinstance(text, str):
             raise self._server.error("sent an answer that is no text")
+        self._note_tokens(1)
+        self._generation.put(Text(text, ()))
+
+    def _note_tokens(self, count: int) -> None:
         self._last = time.perf_counter()
         if not self._pieces:
             self._first = self._last
-        self._pieces += 1
-        self._generation.put(Text(text, ()))
+        self._pieces += count
 
     def _finished(self, reason: FinishReason) -> Finished:
         details = self._usage.get("prompt_tokens_details")

@@ -58,6 +58,11 @@ class Server:
         self.certificate_sha256 = certificate_sha256
         self._api_key = api_key
 
+    @property
+    def has_key(self) -> bool:
+        """Whether requests bring one."""
+        return self._api_key is not None
+
     def without_key(self) -> Server:
         """Return the same server, to be asked without the key."""
         return Server(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 from phi4local.engine import Generation
-from phi4local.errors import EngineError, InvalidSettingError, RemoteError, UnknownModelError
+from phi4local.errors import EngineError, InvalidSettingError
 from phi4local.runtime.language_model import LanguageModel
-from phi4local.runtime.remote.address import parse_address
 from phi4local.runtime.remote.answer import Answer
-from phi4local.runtime.remote.connection import SILENCE_SECONDS, Exchange, Server
+from phi4local.runtime.remote.connection import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phi4local.messages import Message, Messages
+    from phi4local.runtime.remote.connection import Server
     from phi4local.settings import SamplingSettings
 
-KEY_VARIABLE = "PHI4LOCAL_API_KEY"
 _SERVER_NAMES = {
     "penalty_last_tokens": "repeat_last_n",
     "dry_last_tokens": "dry_penalty_last_n",
@@ -42,17 +41,26 @@ class RemoteModel(LanguageModel):
         name: the server's name of the model.
         address: where the server is.
 
+    Args:
+        server: below the path of OpenAI's interface.
+        name: of the model there.
+        owned: whether the server is one of this program.
+
     Example::
 
         with phi4local.load("http://127.0.0.1:8080") as model:
             print(model.chat("Why is the sky blue?").text)
     """
 
-    def __init__(self, server: Server, name: str) -> None:
+    vectors_path = "/embeddings"
+    answers_together = 1  # llama-cpp-python's server ends an answer when the next one is asked for
+
+    def __init__(self, server: Server, name: str, *, owned: bool = False) -> None:
         self.name = name
         self.address = str(server.address)
         self.notices = ()
         self._server = server
+        self._fields = _own_fields if owned else _sampling_fields
         self._lock = threading.Lock()
         self._running: set[Exchange] = set()
         self._closed = False
@@ -69,7 +77,7 @@ class RemoteModel(LanguageModel):
             RemoteError: the server makes no vectors, or not as many as texts.
         """
         wanted = [texts] if isinstance(texts, str) else list(texts)
-        answer = self._server.ask("/embeddings", {"model": self.name, "input": wanted})
+        answer = self._server.ask(self.vectors_path, {"model": self.name, "input": wanted})
         try:
             return _unit_vectors(answer["data"], len(wanted))
         except (KeyError, TypeError, ValueError):
@@ -115,8 +123,11 @@ class RemoteModel(LanguageModel):
             raise InvalidSettingError("max_tokens", f"is {max_tokens}; it must be at least 1")
         limit = {} if max_tokens is None else {"max_tokens": max_tokens}
         streaming = {"stream": True, "stream_options": {"include_usage": True}}
-        body = {"model": self.name, **prompt, **_sampling_fields(sampling), **limit, **streaming}
-        exchange = Exchange(self._server, path, body)
+        body = {"model": self.name, **prompt, **self._fields(sampling), **limit, **streaming}
+        return self._begin(Exchange(self._server, path, body), Answer)
+
+    def _begin(self, exchange: Exchange, reader: type[Answer]) -> Generation:
+        """Send a request, and read its answer on a thread."""
         generation = Generation(cancel=exchange.hang_up)
         with self._lock:
             if self._closed:
@@ -124,42 +135,12 @@ class RemoteModel(LanguageModel):
             self._running.add(exchange)
 
         def read() -> None:
-            Answer(self._server, exchange, generation).read()
+            reader(self._server, exchange, generation).read()
             with self._lock:
                 self._running.discard(exchange)
 
         threading.Thread(target=read, name="phi4local-remote", daemon=True).start()
         return generation
-
-
-def open_remote(
-    address: str, *, api_key: str | None = None, silence_seconds: float = SILENCE_SECONDS
-) -> RemoteModel:
-    """Return the model of a server, after asking which models it has.
-
-    Args:
-        address: `http://HOST:PORT`, with a path other than `/v1` where the server wants one, and with `#NAME`
-            where it has several models.
-        api_key: what the server wants as a bearer token; unset, PHI4LOCAL_API_KEY. It is sent to this server
-            only.
-        silence_seconds: how long the server may say nothing.
-
-    Example: `open_remote("http://127.0.0.1:8080").chat("Hello").text`.
-
-    Raises:
-        InvalidSettingError: no address, or a key with characters that no header takes.
-        RemoteError: the server is not there, refuses, or is no such server.
-        UnknownModelError: it has no model of this name, or several and none was chosen.
-    """
-    where = parse_address(address)
-    key = os.environ.get(KEY_VARIABLE) if api_key is None else api_key
-    if key is not None and not (key.isascii() and key.isprintable()):
-        raise InvalidSettingError("api_key", "has characters that no key has", hint="copy it again")
-    server = Server(where, api_key=key or None, silence_seconds=silence_seconds)
-    model = RemoteModel(server, _choose(server, where.model))
-    if key and not where.secure and not where.on_this_machine:
-        model.notices = ("the key and every message go over the network unencrypted: use https",)
-    return model
 
 
 def _unit_vectors(rows: list[dict[str, Any]], count: int) -> NDArray[numpy.float32]:
@@ -183,25 +164,6 @@ def _unit_vectors(rows: list[dict[str, Any]], count: int) -> NDArray[numpy.float
     return scaled
 
 
-def _choose(server: Server, wanted: str | None) -> str:
-    try:
-        listed = server.ask("/models").get("data")
-    except RemoteError as error:
-        if wanted and error.status == 404:  # a server without a list
-            return wanted
-        raise
-    rows = listed if isinstance(listed, list) else []
-    names = [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
-    if wanted in names or (len(names) == 1 and wanted is None):
-        return wanted or names[0]
-    if not names:
-        raise server.error("lists no models", hint="load one there first")
-    error_name = wanted or str(server.address)
-    problem = UnknownModelError(error_name, (), known=names)
-    problem.hint = f"put #NAME behind the address, one of: {', '.join(names[:10])}"
-    raise problem
-
-
 def _sampling_fields(sampling: SamplingSettings) -> dict[str, Any]:
     """Return the set fields under the names that servers give them."""
     fields = {name: value for name, value in sampling.to_mapping().items() if value is not None}
@@ -210,3 +172,16 @@ def _sampling_fields(sampling: SamplingSettings) -> dict[str, Any]:
     if "logit_bias" in fields:
         fields["logit_bias"] = {str(token): bias for token, bias in fields["logit_bias"]}
     return {_SERVER_NAMES.get(name, name): value for name, value in fields.items()}
+
+
+def _own_fields(sampling: SamplingSettings) -> dict[str, Any]:
+    """Return the set fields as this program's own server takes them: by the names that they have here."""
+    fields = {name: value for name, value in sampling.to_mapping().items() if value is not None}
+    if "json_schema" in fields:
+        schema = json.loads(fields.pop("json_schema"))
+        fields["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
+    if "logprobs" in fields:
+        fields |= {"logprobs": True, "top_logprobs": fields["logprobs"]}
+    if "logit_bias" in fields:
+        fields["logit_bias"] = {str(token): bias for token, bias in fields["logit_bias"]}
+    return fields

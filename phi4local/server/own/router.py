@@ -11,12 +11,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from phi4local.runtime.pool import ModelPool
 from phi4local.runtime.remote.records import proof
 from phi4local.server.access import is_one_of
 from phi4local.server.options import ServerOptions
+from phi4local.server.own.answers import Prompt, Wanted, counted, lines
 from phi4local.server.own.state import state
+from phi4local.server.replies import streamed
 from phi4local.server.strict import Strict
 
 router = APIRouter(prefix="/phi4local", include_in_schema=False)
@@ -61,6 +64,25 @@ async def unload(request: Request, wanted: UnloadRequest) -> dict[str, bool]:
     """Unload a model as soon as nobody uses it."""
     _require_owner(request)
     return {"unloaded": await request.app.state.pool.release(wanted.model)}
+
+
+@router.post("/answer")
+async def answer(request: Request, wanted: Wanted) -> Response:
+    """Answer as a model that is loaded at the client's would, event by event."""
+    frames = lines(request.app.state.answering, wanted, request.app.state.metrics.note_answer)
+    return await streamed(request, frames, media_type="application/x-ndjson")
+
+
+@router.post("/count")
+async def count(request: Request, prompt: Prompt) -> dict[str, Any]:
+    """Count the tokens of a prompt."""
+    return await counted(request.app.state.answering, prompt, with_ids=False)
+
+
+@router.post("/tokenize")
+async def tokenize(request: Request, prompt: Prompt) -> dict[str, Any]:
+    """Return the token ids of a prompt."""
+    return await counted(request.app.state.answering, prompt, with_ids=True)
 
 
 def _is_owner(request: Request) -> bool:

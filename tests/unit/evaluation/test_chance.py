@@ -4,7 +4,7 @@ from phi4local.evaluation.outcome import score
 from phi4local.evaluation.run import Asking, Examination
 from phi4local.evaluation.task import Draw
 from phi4local.evaluation.tasks import chosen
-from phi4local.runtime.remote.model import open_remote
+from phi4local.runtime.remote.open import open_remote
 from tests.random_model import RandomModel, random_model
 
 QUESTIONS = 300
