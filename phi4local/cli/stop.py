@@ -30,7 +30,7 @@ def stop(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL|ADDRESS]",
+            metavar="MODEL|ADDRESS",
             help="Model to unload, or the server to stop; see `phi4local ps`",
             show_default=False,
             autocompletion=complete_loaded,
@@ -41,8 +41,8 @@ def stop(
 ) -> None:
     """Stop a running server, or unload one of its models.
 
-    Answers that are being written have the time of `serve --stop-seconds` to end. Only servers that you have
-    started on this machine can be stopped. Example: phi4local stop
+    Running answers have the time of `serve --stop-seconds` to end.
+    Only servers that you started here can be stopped. Example: phi4local stop
     """
     from phi4local.runtime.remote.address import is_address
     from phi4local.runtime.remote.running import running_servers
