@@ -37,6 +37,12 @@ EXPRESSION = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '<|im_sep|>' + m.content + '<|im_end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
+)
+"""Servers do not open a model without one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -261,7 +267,7 @@ def _write_tokenizer(folder: Path) -> None:
     }
     _write_json(folder / "tokenizer.json", tokenizer)
     config = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
-    _write_json(folder / "tokenizer_config.json", config)
+    _write_json(folder / "tokenizer_config.json", {**config, "chat_template": TEMPLATE})
 
 
 def _byte_letters() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import replace
-from pathlib import Path  # noqa: TC003 - Typer reads annotations when the program runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -145,13 +145,24 @@ def _run(
     with contextlib.ExitStack() as open_things:
         listener = open_things.enter_context(listening_socket(chosen))  # a busy port is known at once
         first = open_things.enter_context(open_here(model, loading, beside=fitting_adapters(model), yes=yes))
-        pool.put(model or first.name, first)
+        pool.put(told_name(model or first.name), first)
         guard = Guard.from_file(guard_file, judge_model=first) if guard_file else None
         if guard is not None:
             open_things.enter_context(guard)
         ended = run_server(pool, chosen, listener, guard=guard, tell=render.notice)
     if not ended:
         raise typer.Exit(INTERRUPTED)
+
+
+def told_name(name: str) -> str:
+    """Return what clients call a model: a file's or folder's name without its place, which is nobody's affair.
+
+    Example: `/home/ada/models/phi-4-Q4_K_M.gguf` is `phi-4-Q4_K_M`, and `phi-4:Q8_0` is itself.
+    """
+    path = Path(name).expanduser()
+    if not path.exists():
+        return name
+    return (path.resolve().name if path.is_dir() else path.stem).replace("+", "-").replace(":", "-")
 
 
 def api_keys(file: Path | None) -> tuple[str, ...]:
