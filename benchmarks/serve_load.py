@@ -174,7 +174,7 @@ def load(options: argparse.Namespace) -> list[pairs.Ratio | pairs.Limit]:
             for clients, ratio in ratios.items():
                 sides = [(mine, ratio.ours), (other, ratio.theirs)]
                 for server, speeds in sides if number % 2 else reversed(sides):
-                    asked = prompts(clients, lengths[0], number)
+                    asked = prompts(clients, lengths[0], 100 * number + clients)
                     speeds.append(server.answers(asked, lengths[1])[0])
 
         pairs.run([*ratios.values()], round_, options)
