@@ -217,7 +217,7 @@ def _engines_first(model: Any, prompt: list[int]) -> float:  # noqa: ANN401 - a 
     from phi4local.settings import SamplingSettings
 
     started = time.perf_counter()
-    sampling = SamplingSettings(**SAMPLING)
+    sampling = SamplingSettings.from_mapping(SAMPLING)
     with model.submit_segments((TokenSegment(tuple(prompt)),), sampling=sampling, max_tokens=4) as generation:
         next(iter(generation))
         return time.perf_counter() - started

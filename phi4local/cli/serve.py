@@ -155,7 +155,7 @@ def _run(
 
 
 def told_name(name: str) -> str:
-    """Return what clients call a model: a file's or folder's name without its place, which is nobody's affair.
+    """Return what clients call a model: a file's or folder's name; its place is nobody's affair.
 
     Example: `/home/ada/models/phi-4-Q4_K_M.gguf` is `phi-4-Q4_K_M`, and `phi-4:Q8_0` is itself.
     """
