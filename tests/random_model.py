@@ -9,10 +9,13 @@ from typing import ClassVar
 
 
 class RandomModel(http.server.BaseHTTPRequestHandler):
-    """Says a letter that depends on the seed alone; `asked` holds what came."""
+    """Says a letter that depends on the seed alone, while `open` is set; `asked` holds what came."""
 
     asked: ClassVar[list[dict]] = []
+    arrived: ClassVar[threading.Event] = threading.Event()
+    open: ClassVar[threading.Event] = threading.Event()
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         self._send("application/json", json.dumps({"data": [{"id": "random"}]}))
@@ -20,6 +23,8 @@ class RandomModel(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(body)
+        self.arrived.set()
+        self.open.wait()
         letter = random.Random(body["seed"]).choice("ABCD")
         piece = {"choices": [{"index": 0, "delta": {"content": f"Answer: {letter}"}, "finish_reason": None}]}
         end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
@@ -42,6 +47,8 @@ class RandomModel(http.server.BaseHTTPRequestHandler):
 def random_model():
     """Yield its address."""
     RandomModel.asked.clear()
+    RandomModel.arrived.clear()
+    RandomModel.open.set()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), RandomModel) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

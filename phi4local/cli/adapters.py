@@ -109,11 +109,13 @@ def rm(names: Annotated[list[str], typer.Argument(help="Names", autocompletion=_
 
 
 def _fetched(name: str, folder: Path) -> Path:
+    from phi4local.cli.progress import shown_progress
     from phi4local.errors import AdapterError, InvalidReferenceError
     from phi4local.runtime.adapter_pull import fetch_adapter
 
     try:
-        return fetch_adapter(name, folder)
+        with shown_progress() as progress:
+            return fetch_adapter(name, folder, progress=progress)
     except InvalidReferenceError as error:
         hint = "give a GGUF file, a PEFT folder, or hf.co/OWNER/NAME"
         raise AdapterError(name, "is no file, no folder and no repository", hint=hint) from error

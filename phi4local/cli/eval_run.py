@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from phi4local.cli import render
 from phi4local.cli.opening import open_with_progress
 from phi4local.cli.progress import shown_progress
-from phi4local.errors import InvalidSettingError
+from phi4local.errors import InvalidSettingError, ModelNotInstalledError, RemoteError, UnknownModelError
 from phi4local.evaluation.outcome import Outcome, outcome
 from phi4local.evaluation.run import TEMPERATURE, Asking, Examination
 from phi4local.evaluation.transcript import Transcript, digest_of_model
+from phi4local.runtime import resolve
 from phi4local.runtime.progress import Progress
 from phi4local.runtime.remote.address import is_address
 
@@ -72,10 +73,19 @@ def run(wanted: Wanted, model: str, ladder: Sequence[str], *, as_json: bool) -> 
 def _models(model: str, ladder: Sequence[str]) -> list[str]:
     if not ladder:
         return [model]
-    if is_address(model) or Path(model).exists():
-        hint = "a ladder takes a model's name, such as phi-4"
-        raise InvalidSettingError("ladder", f"goes with no address or file: {model}", hint=hint)
-    return [f"{model}:{quantization.strip()}" for quantization in ladder]
+    tagged = ":" in model.rpartition("/")[2]
+    if tagged or is_address(model) or Path(model).exists():
+        hint = "a ladder takes a model's name alone, such as phi-4"
+        raise InvalidSettingError("ladder", f"goes with no address, file or quantization: {model}", hint=hint)
+    names = [part.strip() for part in ladder]
+    if not all(names):
+        hint = "write quantizations with commas, such as Q4_K_M,Q8_0"
+        raise InvalidSettingError("ladder", "has a place without a name", hint=hint)
+    found = list(dict.fromkeys(f"{model}:{name}" for name in names))
+    for one in found:  # the last one's bad name is found before the first one is asked
+        with contextlib.suppress(ModelNotInstalledError, UnknownModelError):
+            resolve.find(one)
+    return found
 
 
 def _questions(wanted: Wanted) -> dict[str, list[Question]]:
@@ -118,9 +128,14 @@ def _open(wanted: Wanted, name: str) -> Model | RemoteModel:
 def _open_grader(wanted: Wanted, name: str) -> Model | RemoteModel:
     from phi4local.runtime.remote.open import open_remote
 
-    if is_address(name):
+    if not is_address(name):
+        return _open(wanted, name)
+    try:
         return open_remote(name, api_key=os.environ.get(GRADER_KEY, ""))
-    return _open(wanted, name)
+    except RemoteError as error:
+        if error.status in (401, 403):
+            error.hint = f"set {GRADER_KEY} to the grader's key"
+        raise
 
 
 def _measured(
@@ -142,7 +157,16 @@ def _measured(
         "max_tokens": wanted.asking.max_tokens,
         "grader": wanted.grader if grader else None,
     }
-    transcript = Transcript(settings, questions, fresh=wanted.fresh)
+    with Transcript(settings, questions, fresh=wanted.fresh) as transcript:
+        _ask_what_is_left(Examination(asked, task, wanted.asking, grader), transcript, questions)
+    marked = [transcript.marked[one.key, one.repeat] for one in questions]
+    known = getattr(asked, "manifest", None)
+    family = known.name if known else asked.name
+    result = outcome(task, marked, model=family, graded=grader is not None)
+    return Measured(model=name, outcome=result, transcript=transcript.path)
+
+
+def _ask_what_is_left(examination: Examination, transcript: Transcript, questions: list[Question]) -> None:
     if transcript.marked:
         render.notice(f"note: {len(transcript.marked)} of {len(questions)} answers are in {transcript.path}")
     left = [
@@ -154,12 +178,7 @@ def _measured(
             transcript.append(one)
             show(Progress("measuring", len(transcript.marked) * 100 // len(questions), 100))
 
-        Examination(asked, task, wanted.asking, grader).run(left, keep)
-    marked = [transcript.marked[one.key, one.repeat] for one in questions]
-    known = getattr(asked, "manifest", None)
-    family = known.name if known else asked.name
-    result = outcome(task, marked, model=family, graded=grader is not None)
-    return Measured(model=name, outcome=result, transcript=transcript.path)
+        examination.run(left, keep)
 
 
 def _mapping(one: Measured) -> dict[str, Any]:

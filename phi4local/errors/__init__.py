@@ -28,6 +28,7 @@
     │   └── StoreError                  a kept model that is damaged, or no longer what it was
     ├── UnknownSessionError             a name that no kept conversation has
     ├── SessionBusyError                a kept conversation that is open in another process
+    ├── EvaluationBusyError             an evaluation that another process is in the middle of
     ├── TextTooLongError                a text that is too long to be kept
     ├── ConversionError                 a checkpoint that cannot become a GGUF
     │   ├── UnsupportedCheckpointError  an architecture or tokenizer that is not Phi-4's
@@ -75,6 +76,7 @@
 
 from phi4local.errors.base import (
     DocumentError,
+    EvaluationBusyError,
     EvaluationDataError,
     FileFormatError,
     FileWriteError,
@@ -169,6 +171,7 @@ __all__ = [
     "EngineError",
     "EngineHungError",
     "EngineRestartError",
+    "EvaluationBusyError",
     "EvaluationDataError",
     "FileChangedError",
     "FileFormatError",

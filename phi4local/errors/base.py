@@ -41,6 +41,17 @@ class MissingExtraError(Phi4LocalError):
         self.library = library
 
 
+class EvaluationBusyError(Phi4LocalError):
+    """An evaluation that another process is in the middle of."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"another process asks these questions already, and writes to {path}",
+            hint="wait for it: the same command then goes on from its answers; or choose another `--seed`",
+        )
+        self.path = path
+
+
 class FileFormatError(Phi4LocalError):
     """A file that is not what it claims to be."""
 

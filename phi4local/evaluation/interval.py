@@ -25,7 +25,8 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     centre = share + square / (2 * count)
     spread = Z_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
     low, high = ((centre + sign * spread) / (1 + square / count) for sign in (-1, 1))
-    return max(0.0, low), min(1.0, high)
+    # Exactly 0 and 1 by arithmetic; rounding leaves up to 1e-17.
+    return 0.0 if right == 0 else low, 1.0 if right == count else high
 
 
 def resampled(values: Sequence[float], *, seed: int = 0, times: int = 2000) -> tuple[float, float]:

@@ -6,19 +6,22 @@ every further one an answer:
     {"format": 1, "settings": {"task": "mgsm", "model": "…", "limit": 100, "seed": 0, …}}
     {"key": "mgsm/en/7", "repeat": 0, "prompt": "…", "answer": "…", "extracted": "18", "score": 1.0, …}
 
-Only ever appended to. A line that a killed process left half written is asked again.
+Only ever appended to, by one process at a time. What a killed process left half written is asked again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from phi4local.errors import EvaluationBusyError
 from phi4local.evaluation.task import Mark, Marked
 from phi4local.files import write_error
 from phi4local.store.home import make_models_folder
+from phi4local.store.locks import locked
 from phi4local.store.results import results_folder
 
 if TYPE_CHECKING:
@@ -33,12 +36,16 @@ FORMAT = 1
 class Transcript:
     """The answers to one set of questions, by one model, with the same settings.
 
+    Nobody else has it while it is held in a `with` block, at whose begin it is read.
+
+    Args:
+        settings: what else the answers depend on.
+        questions: all of them.
+        fresh: forget what is there.
+
     Attributes:
         path: its file.
         marked: what was there already and what came since, by key and repeat.
-
-    Raises:
-        FileWriteError: the operating system refused.
     """
 
     def __init__(
@@ -51,11 +58,32 @@ class Transcript:
         self.path = results_folder() / "evaluations" / f"{settings['task']}-{name}.jsonl"
         self.marked: dict[tuple[str, int], Marked] = {}
         self._asked = {(one.key, one.repeat): one for one in questions}
+        self._head = json.dumps({"format": FORMAT, "settings": values}, ensure_ascii=False)
+        self._fresh = fresh
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> Transcript:
+        """Hold the file and read it.
+
+        Raises:
+            EvaluationBusyError: another process has it.
+            FileWriteError: the operating system refused.
+        """
+        with contextlib.ExitStack() as stack:
+            if not stack.enter_context(locked(f"evaluation-{self.path.stem}", wait=False)):
+                raise EvaluationBusyError(self.path)
+            self._begin()
+            self._held = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def _begin(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if fresh or not self._read():
-                line = json.dumps({"format": FORMAT, "settings": values}, ensure_ascii=False)
-                self.path.write_text(line + "\n", encoding="utf-8")
+            if self._fresh or not self._read():
+                self.path.write_text(self._head + "\n", encoding="utf-8")
         except OSError as error:
             raise write_error(self.path, error) from error
 

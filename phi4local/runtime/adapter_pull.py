@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from phi4local.errors import AdapterError
+from phi4local.runtime.progress import Together
 from phi4local.store import blobs, download, references, sources
 from phi4local.store.reference_words import REGISTRY
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from phi4local.store.download import Report
+    from phi4local.runtime.progress import Progress
     from phi4local.store.references import Reference
     from phi4local.store.remote import RemoteFile
 
@@ -21,14 +22,14 @@ _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def fetch_adapter(
-    name: str, folder: Path, *, progress: Callable[[Report], None] = lambda _report: None
+    name: str, folder: Path, *, progress: Callable[[Progress], None] = lambda _progress: None
 ) -> Path:
     """Fetch an adapter into a folder, and return the PEFT folder or the GGUF file.
 
     Args:
         name: as `phi4local pull` takes it, such as `hf.co/OWNER/NAME` or `modelscope.cn/OWNER/NAME`.
         folder: empty; its files are the fetched ones, checked against their announced digests.
-        progress: told while they come.
+        progress: told about all files together while they come.
 
     Raises:
         AdapterError: the repository holds none, or several GGUF files.
@@ -40,8 +41,9 @@ def fetch_adapter(
             name, "is in a registry, which holds models", hint="name Hugging Face or ModelScope"
         )
     wanted = _wanted(reference, sources.look(reference).files)
+    tell = Together(sum(file.size_bytes for file in wanted), progress)
     for file in wanted:
-        fetched = download.fetch(file, progress=progress)
+        fetched = download.fetch(file, progress=tell)
         shutil.copyfile(blobs.blob_path(fetched.sha256), folder / file.path.rpartition("/")[2])
         blobs.remove(fetched.sha256)  # the adapter in the store is what stays
     return folder if len(wanted) == 2 else folder / wanted[0].path.rpartition("/")[2]

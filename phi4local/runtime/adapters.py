@@ -69,6 +69,9 @@ def adapter_file(path: Path, base: Header) -> Path:
         named = adapters.find(str(path))
         if named:
             return named.file
+        if not path.exists():
+            hint = "`phi4local adapters list` shows the names; a file or folder is given by its path"
+            raise AdapterError(path, "is no name of an adapter, no file and no folder", hint=hint)
     if not path.is_dir():
         return path
     from phi4local.convert.adapter_file import convert_adapter

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from phi4local import catalog, gguf
 from phi4local.errors import NotEnoughDiskError
-from phi4local.runtime.progress import Progress
+from phi4local.runtime.progress import Progress, Together
 from phi4local.runtime.pull_plan import PullPlan, PullSettings, is_here, plan_pull, weights_of
 from phi4local.store import blobs, download, home, installed, publish, reuse
 from phi4local.store.locks import locked
@@ -53,7 +53,7 @@ def fetch(plan: PullPlan, *, progress: Callable[[Progress], None] = lambda _prog
     _require_space(missing)
     digests = {file.path: file.sha256 or "" for file in plan.remote.files}
     if missing:
-        tell = _Together(plan, progress)
+        tell = Together(plan.size_bytes, progress, here_bytes=plan.here_bytes)
         settings = download.DownloadSettings(connections=plan.connections)
         for file in missing:
             digests[file.path] = download.fetch(file, settings=settings, progress=tell).sha256
@@ -85,34 +85,6 @@ def _require_space(missing: Sequence[RemoteFile]) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise NotEnoughDiskError(folder, needed_bytes=needed, free_bytes=free)
-
-
-class _Together:
-    """Reports about single files in, reports about all of them out; what is here counts as done."""
-
-    def __init__(self, plan: PullPlan, tell: Callable[[Progress], None]) -> None:
-        self._tell = tell
-        self._total = plan.size_bytes
-        self._here = plan.here_bytes
-        self._done: dict[str, int] = {}
-        self._speed: dict[str, float] = {}
-        self._reused: dict[str, int] = {}
-
-    def __call__(self, report: download.Report) -> None:
-        path = report.file.path
-        self._done[path] = max(report.done_bytes, self._done.get(path, 0))
-        self._reused[path] = report.reused_bytes
-        self._speed[path] = report.bytes_per_second if report.done_bytes < report.file.size_bytes else 0.0
-        self._tell(
-            Progress(
-                "pulling",
-                self._here + sum(self._done.values()),
-                self._total,
-                reused=self._here + sum(self._reused.values()),
-                bytes_per_second=sum(self._speed.values()),
-                note=report.note,
-            )
-        )
 
 
 def _published(plan: PullPlan, digests: dict[str, str]) -> InstalledModel:

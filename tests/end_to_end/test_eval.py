@@ -1,15 +1,31 @@
 """`phi4local eval` as a person types it."""
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import openai
 import pytest
 
-from tests.random_model import random_model
+from phi4local.evaluation.task import Draw
+from phi4local.evaluation.tasks import chosen
+from tests.random_model import RandomModel, random_model
 from tests.served import ServedProcess
 
 pytestmark = pytest.mark.usefixtures("native_library")
 QUICK = ["-t", "1", "--gpu-layers", "0", "--max-tokens", "24"]
+KEY = "a-long-random-word"
+
+
+@pytest.fixture(scope="module")
+def server(native_library):
+    with ServedProcess("phi4-nano", "-t", "1", env={"PHI4LOCAL_API_KEY": KEY}) as served:
+        yield served.address
+
+
+def rows_of(transcript):
+    return [json.loads(line) for line in Path(transcript).read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture
@@ -77,6 +93,8 @@ def test_all_tasks_run_to_their_end(run_cli, phi4local_home, data):
     [
         (["mgsm", "--languages", "fr"], "mgsm_fr.tsv", "url-nlp"),
         (["simpleqa"], "simpleqa cannot be marked without one", "--grader"),
+        (["safety", "--ladder", "Q4_K_M,Q9_X"], "unknown quantization `Q9_X`", "did you mean"),
+        (["safety", "--ladder", "Q4_K_M,,Q8_0"], "has a place without a name", "with commas"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_loading(run_cli, data, arguments, problem, hint):
@@ -90,21 +108,94 @@ def test_what_cannot_be_asked_is_refused_before_loading(run_cli, data, arguments
     assert hint in second
 
 
-def test_a_server_is_asked_too_and_marks_without_a_grader_are_not_comparable(run_cli, phi4local_home, data):
-    with ServedProcess("phi4-nano") as server:
-        done = run_cli(
-            [
-                "eval",
-                "math,safety",
-                f"{server.address}#phi4-nano",
-                "--data",
-                data,
-                "--limit",
-                "2",
-                "--max-tokens",
-                "24",
-            ]
-        )
+def test_a_server_is_asked_too_and_marks_without_a_grader_are_not_comparable(
+    run_cli, phi4local_home, data, server
+):
+    done = run_cli(
+        [
+            *("eval", "math,safety", f"{server}#phi4-nano", "--data", data),
+            *("--limit", "2", "--max-tokens", "24"),
+        ],
+        env={"PHI4LOCAL_API_KEY": KEY},
+    )
     assert done.returncode == 0, done.stderr
     assert "math was marked without a grader: not comparable" in done.stderr
     assert "safety" in done.stdout
+
+
+def test_a_ladder_measures_each_quantization_and_goes_on_where_it_was(run_cli, phi4local_home, data):
+    ladder = ["phi4-nano:Q4_K_M", "phi4-nano:Q8_0"]
+    command = ["eval", "mgsm,safety", "phi4-nano", "--data", data, "--languages", "en,de", "--limit", "3"]
+    command += ["--ladder", "Q4_K_M, Q8_0,Q4_K_M", *QUICK]
+    done = run_cli([*command, "--json"])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(one["model"], one["task"]) for one in found] == [
+        (name, task) for name in ladder for task in ("mgsm", "safety")
+    ]
+    kept = {one["transcript"]: rows_of(one["transcript"]) for one in found}
+    heads, answers = zip(*((head["settings"], rows) for head, *rows in kept.values()), strict=True)
+    assert len({head["model"] for head in heads}) == 2  # the files' contents, not their names
+    assert [len(rows) for rows in answers] == [3, 3, 3, 3]
+    assert [row["prompt"] for row in answers[0]] == [row["prompt"] for row in answers[2]]
+
+    # Stopped while the last quantization was asked: the table is complete all the same.
+    last = Path(found[-1]["transcript"])
+    lines = last.read_text(encoding="utf-8").splitlines(keepends=True)
+    last.write_text("".join(lines[:2]), encoding="utf-8")
+    again = run_cli(command)
+    assert [line for line in again.stderr.splitlines() if line.startswith("note:")] == [
+        f"note: {1 if path == str(last) else 3} of 3 answers are in {path}" for path in kept
+    ]
+    assert {path: rows_of(path) for path in kept} == kept
+    shown = re.findall(
+        r"^ (phi4-nano:\S+) +(\w+) +(\d+) +([\d.]+) +([\d.]+) to ([\d.]+) ", again.stdout, re.MULTILINE
+    )
+    assert shown == [
+        (one["model"], one["task"], "3", *(f"{100 * part:.1f}" for part in (one["share"], *one["interval"])))
+        for one in found
+    ]
+
+
+def test_a_grader_on_a_server_marks_as_its_own_words_say(run_cli, phi4local_home, data, server):
+    """A real server, whose small model says nonsense: no "Yes" is no, and no letter is not attempted."""
+    command = ["eval", "math,simpleqa", "phi4-nano", "--data", data, "--grader", f"{server}#phi4-nano"]
+    command += ["--repeats", "1", "--json", *QUICK]
+    refused = run_cli(command, env={"PHI4LOCAL_GRADER_KEY": "another"})
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == "hint: set PHI4LOCAL_GRADER_KEY to the grader's key"
+    done = run_cli(command, env={"PHI4LOCAL_GRADER_KEY": KEY})
+    assert done.returncode == 0, done.stderr
+    by_task = {one["task"]: one for one in json.loads(done.stdout)}
+    assert all(one["comparable"] for one in by_task.values())
+    ((_, solved), (_, told)) = (rows_of(by_task[task]["transcript"]) for task in ("math", "simpleqa"))
+    (task,) = chosen("math")
+    (question,) = task.read(data, Draw(repeats=1))
+    said = openai.OpenAI(base_url=f"{server}/v1", api_key=KEY).chat.completions.create(
+        model="phi4-nano",
+        messages=[{"role": "user", "content": task.grading(question, solved["answer"])}],
+        temperature=0.5,
+        seed=0,
+        max_tokens=24,
+    )
+    assert solved["verdict"] == said.choices[0].message.content != ""
+    assert solved["score"] == float(solved["verdict"].strip().lower() == "yes")
+    letter = next((one for one in told["verdict"] if one in "ABC"), "C")
+    assert (told["score"], told["metrics"]["incorrect"]) == (letter == "A", letter == "B")
+    assert by_task["simpleqa"]["figures"]["not_attempted"] == (letter == "C")
+
+
+def test_two_processes_do_not_write_to_the_same_answers(run_cli, phi4local_home):
+    with random_model() as address, ThreadPoolExecutor(1) as pool:
+        RandomModel.open.clear()
+        command = ["eval", "safety", address, "--limit", "1"]
+        first = pool.submit(run_cli, command)
+        assert RandomModel.arrived.wait(60)
+        second = run_cli(command)
+        RandomModel.open.set()
+        assert first.result().returncode == 0
+        third = run_cli(command)
+    error, hint = second.stderr.splitlines()
+    assert (second.returncode, hint.partition(":")[0]) == (1, "hint")
+    assert error.startswith("error: another process asks these questions already")
+    assert "note: 1 of 1 answers are in" in third.stderr

@@ -22,7 +22,7 @@ NEVER_IN_A_REQUEST = (
     *(errors.FileFormatError, errors.ConversionError, errors.MissingExtraError, errors.GuardCheckError),
     *(errors.ModelfileError, errors.UnknownTemplateError, errors.NothingToExtractError),
     *(errors.UnknownResultError, errors.AmbiguousNameError, errors.NoTurnError, errors.TrainingError),
-    errors.NoServerError,
+    *(errors.NoServerError, errors.EvaluationBusyError),
 )
 """Trouble with files of this machine, or of commands: 500 too, when it happens all the same."""
 

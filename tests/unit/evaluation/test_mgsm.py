@@ -47,6 +47,12 @@ def test_no_answer_says_nothing():
     assert wilson(0, 0) == (0.0, 1.0)
 
 
+def test_the_interval_of_none_begins_at_0_and_that_of_all_ends_at_1():
+    for count in range(1, 3000):
+        assert wilson(0, count)[0] == 0.0 < wilson(0, count)[1] < 1.0
+        assert wilson(count, count)[1] == 1.0 > wilson(count, count)[0] > 0.0
+
+
 @pytest.mark.parametrize("line", ["no tab", "a question\t1.5", "a question\t"])
 def test_a_line_that_is_no_question_is_named(tmp_path, line):
     (tmp_path / "mgsm_en.tsv").write_text(f"What is 1 plus 1?\t2\n{line}\n", encoding="utf-8")

@@ -38,3 +38,9 @@ def test_a_folder_that_is_none_and_has_no_name_either_is_refused(base):
     Path("empty").mkdir()
     with pytest.raises(AdapterError, match="adapter_config"):
         adapter_file(Path("empty"), base)
+
+
+def test_a_name_that_nothing_has_is_told_where_the_names_are(base):
+    with pytest.raises(AdapterError, match="is no name of an adapter, no file and no folder") as caught:
+        adapter_file(Path("nowa"), base)
+    assert "`phi4local adapters list`" in caught.value.hint

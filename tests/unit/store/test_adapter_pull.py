@@ -26,8 +26,13 @@ def test_a_peft_folder_comes_whole_and_nothing_else(host, inside, tmp_path, hugg
     more = {"README.md": b"# Mine", "optimizer.pt": bytes(9)}
     hub.add("u/mine", {f"{inside}{name}": content for name, content in {**PEFT, **more}.items()})
     place = f"{host}/u/mine" + (f"/tree/main/{inside.rstrip('/')}" if inside else "")
-    found = fetch_adapter(place, tmp_path / "to")
+    reports = []
+    found = fetch_adapter(place, tmp_path / "to", progress=reports.append)
     assert found == tmp_path / "to"
+    total = sum(len(PEFT[name].read_bytes()) for name in ("adapter_config.json", "adapter_model.safetensors"))
+    assert {(report.stage, report.total) for report in reports} == {("pulling", total)}
+    done = [report.done for report in reports]
+    assert (done, done[-1]) == (sorted(done), total)
     assert {path.name for path in found.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         assert (found / name).read_bytes() == PEFT[name].read_bytes()
