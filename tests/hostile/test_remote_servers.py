@@ -12,10 +12,11 @@ import pytest
 
 import phi4local
 from phi4local.engine import Text
-from phi4local.errors import InvalidSettingError, RemoteError, UnknownModelError
+from phi4local.errors import ContextTooLongError, InvalidSettingError, RemoteError, UnknownModelError
 from phi4local.runtime.remote import connection
 from phi4local.runtime.remote.address import parse_address
-from phi4local.runtime.remote.open import open_remote
+from phi4local.runtime.remote.open import open_remote, open_server
+from phi4local.runtime.remote.own_model import OwnModel
 from tests.hostile.scripted_server import DONE, RESET, STREAM, WAIT, ScriptedServer, chunk, response
 
 KEY = "sk-nobody-may-see-this"
@@ -412,3 +413,114 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_key_is_sent
             phi4local.load(f"https://127.0.0.1:{listener.getsockname()[1]}", api_key=KEY)
         thread.join()
     assert received == [b""]
+
+
+ROW = {
+    "name": "nano",
+    "path": "",
+    "file_bytes": 1,
+    "loaded_seconds": 1.0,
+    "quantization": "Q8_0",
+    "size_bytes": 1,
+    "context_tokens": 64,
+    "trained_context_tokens": 64,
+    "thinking": False,
+    "default_stop": [],
+    "settings": {},
+    "adapters": [],
+    "users": 0,
+    "seconds_left": None,
+}
+END = {
+    "reason": "stop",
+    "usage": {"prompt_tokens": 1, "reused_tokens": 0, "generated_tokens": 1},
+    "timings": {"prompt_seconds": 0.1, "generation_seconds": 0.1},
+    "stop_text": None,
+}
+
+
+def claiming(rows, **more):
+    """Return the list of models and the state of a server that claims to be one of this program."""
+    listed = {"data": [{"id": "nano", "owned_by": "phi4local"}]}
+    return response(json.dumps({**listed, "protocol": 1, "guarded": False, "models": rows, **more}).encode())
+
+
+def answering(*lines):
+    """Return a body that counts tokens when it is read as a whole, and answers when it is read by lines."""
+    return [response("\n".join(json.dumps(line) for line in lines).encode(), kind="application/x-ndjson")]
+
+
+def test_an_answer_of_the_own_kind_is_read(serve):
+    server = serve(answering({"count": 0, "finished": END}), models=claiming([ROW]))
+    with open_server(server.address) as model:
+        assert isinstance(model, OwnModel)
+        assert model.chat("Hello").result().finished.usage.prompt_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "more"),
+    [
+        ("text", {}),
+        ([1], {}),
+        ([{}], {}),
+        (None, {}),
+        ([{**ROW, "path": 7}], {}),
+        ([{**ROW, "context_tokens": "many"}], {}),
+        ([{**ROW, "adapters": {"a": 1}}], {}),
+        ([{**ROW, "settings": []}], {}),
+        ([ROW], {"protocol": 2}),
+    ],
+)
+def test_a_state_of_another_shape_is_that_of_another_program(serve, rows, more):
+    server = serve([STREAM, chunk("Hi"), chunk(finish_reason="stop"), DONE], models=claiming(rows, **more))
+    with open_server(server.address) as model:
+        assert not isinstance(model, OwnModel)
+        assert model.chat("Hello").text == "Hi"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"text": 7, "ids": []},
+        {"text": "a", "ids": ["b"]},
+        {"text": "a"},
+        {"text": "a", "ids": [], "logprobs": [[1]]},
+        {"finished": {}},
+        {"finished": []},
+        {"finished": {**END, "reason": "boom"}},
+        {"finished": {**END, "stop_text": 1}},
+        {"finished": {**END, "usage": {"prompt_tokens": "x"}}},
+        {"finished": {**END, "usage": {**END["usage"], "prompt_tokens": -1}}},
+        {"finished": {**END, "usage": {**END["usage"], "prompt_tokens": 10**400}}},
+        {"finished": {**END, "timings": {"prompt_seconds": float("nan"), "generation_seconds": 1}}},
+        {"finished": {**END, "usage": {**END["usage"], "__class__": 1}}},
+        {"shifted": {"turns": 1}},
+        {"error": {"kind": "SystemExit", "message": "x"}},
+        {"error": {"kind": "Phi4LocalError", "message": 7}},
+        {"error": {}},
+        {},
+    ],
+    ids=lambda line: json.dumps(line)[:50],
+)
+def test_lines_that_are_none_are_the_servers_fault(serve, line):
+    server = serve(answering({"count": 0, **line}), models=claiming([ROW]))
+    with pytest.raises(RemoteError), open_server(server.address, api_key=KEY) as model:
+        model.chat("Hello").result()
+
+
+def test_an_error_from_elsewhere_is_short_and_changes_nothing_of_its_class(serve):
+    facts = {
+        "prompt_tokens": 9,
+        "hint": "x",
+        "args": "y",
+        "exit_code": 0,
+        "__class__": "z",
+        "with_traceback": 1,
+    }
+    told = {"kind": "ContextTooLongError", "message": "m" * 10**5, "hint": "h" * 10**5, "facts": facts}
+    server = serve(answering({"error": told}), models=claiming([ROW]))
+    with pytest.raises(ContextTooLongError) as caught:
+        open_server(server.address)
+    error = caught.value
+    assert (len(str(error)), len(error.hint), error.prompt_tokens, error.exit_code) == (1000, 1000, 9, 1)
+    assert callable(error.with_traceback)

@@ -135,7 +135,7 @@ class OwnAnswer(Answer):
                 return error_of(value["error"]) or self._server.error("failed", hint="look at its log")
             try:
                 event = event_of(value)
-            except (KeyError, TypeError, ValueError):
+            except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
                 raise self._server.error("sent an answer of another shape") from None
             if isinstance(event, Finished):
                 return event

@@ -24,6 +24,18 @@ PROOF_SECONDS = 3.0
 """How long a server of this machine may take to say who it is; one that takes longer is of no use now."""
 
 
+_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "float": int | float,
+    "float | None": int | float | None,
+    "tuple[str, ...]": list,
+    "dict[str, Any]": dict,
+}
+"""What JSON has for the fields of `ServedModel`; another machine's server may send anything."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
     """A model in a server's memory.
@@ -163,5 +175,11 @@ def _proven_state(server: RunningServer) -> State | None:
 
 
 def _served(row: dict[str, Any]) -> ServedModel:
-    known: dict[str, Any] = {one.name: row[one.name] for one in fields(ServedModel)}
-    return ServedModel(**{**known, **{name: tuple(known[name]) for name in ("default_stop", "adapters")}})
+    known: dict[str, Any] = {}
+    for one in fields(ServedModel):
+        known[one.name] = value = row[one.name]
+        if not isinstance(value, _TYPES[str(one.type)]):
+            raise TypeError(one.name)
+    for name in ("default_stop", "adapters"):
+        known[name] = tuple(str(text) for text in known[name])
+    return ServedModel(**known)

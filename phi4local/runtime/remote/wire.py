@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from phi4local import errors
 from phi4local.engine import ContextShifted, Finished, Text, Timings, TokenLogprob, Usage
+from phi4local.engine.events import FinishReason
 from phi4local.errors import Phi4LocalError
 
 if TYPE_CHECKING:
     from phi4local.engine import Event
+
+MOST = 1e15
+"""Larger than every count and time."""
+MOST_CHARACTERS = 1000
+"""Of an error's message; a longer one is none of ours."""
 
 
 def told(event: Event) -> dict[str, Any]:
@@ -41,12 +47,14 @@ def event_of(line: dict[str, Any]) -> Event:
             raise TypeError("no text")
         return Text(line["text"], tuple(int(token) for token in line["ids"]), logprobs)
     if "shifted" in line:
-        return ContextShifted(**line["shifted"])
+        return ContextShifted(**_counts(line["shifted"], int))
     end = line["finished"]
+    if end["reason"] not in get_args(FinishReason) or not isinstance(end["stop_text"], str | None):
+        raise ValueError("no end of an answer")
     return Finished(
         reason=end["reason"],
-        usage=Usage(**end["usage"]),
-        timings=Timings(**end["timings"]),
+        usage=Usage(**_counts(end["usage"], int)),
+        timings=Timings(**_counts(end["timings"], float)),
         stop_text=end["stop_text"],
     )
 
@@ -64,11 +72,24 @@ def error_of(line: dict[str, Any]) -> Phi4LocalError | None:
     if not (isinstance(kind, type) and issubclass(kind, Phi4LocalError) and isinstance(message, str)):
         return None
     error = kind.__new__(kind)
-    Phi4LocalError.__init__(error, message, hint=hint if isinstance(hint, str) else None)
+    hint = hint[:MOST_CHARACTERS] if isinstance(hint, str) else None
+    Phi4LocalError.__init__(error, message[:MOST_CHARACTERS], hint=hint)
     for name, value in facts.items() if isinstance(facts, dict) else ():
-        if name.isidentifier() and not name.startswith("_") and isinstance(value, int | float | str):
+        if name.isidentifier() and not hasattr(error, name) and isinstance(value, int | float | str):
             setattr(error, name, value)
     return error
+
+
+def _counts(values: dict[str, Any], kind: type[int] | type[float]) -> dict[str, Any]:
+    """Return numbers from 0 on, by name.
+
+    Raises:
+        ValueError, TypeError, AttributeError: something else among them.
+    """
+    numbers = {name: kind(value) for name, value in values.items()}
+    if not all(0 <= number < MOST for number in numbers.values()):
+        raise ValueError("a number that cannot be")
+    return numbers
 
 
 def _told_logprob(item: TokenLogprob) -> list[Any]:
