@@ -14,16 +14,20 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import openai
 import pytest
 
+from phi4local.cli.stop import stop
+from phi4local.errors import FileWriteError, NoServerError
 from phi4local.runtime.remote.records import ServerRecord, announced
+from phi4local.runtime.remote.running import running_servers
 from tests.served import ServedProcess
 
-NONE = "no server of yours runs on this machine; `phi4local serve` starts one\n"
 KEY = "a-key-for-others"
-STORY = [{"role": "user", "content": "Tell me a long story."}]
-ENDLESS = {"logit_bias": {str(token): -100 for token in range(8096, 8192)}, "max_tokens": 400}
+STORY = {
+    "messages": [{"role": "user", "content": "Tell me a long story."}],
+    "logit_bias": {str(token): -100 for token in range(8096, 8192)},
+    "max_tokens": 150,
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +74,17 @@ def left(home):
     return sorted(path.name for path in (home / "servers").glob("*"))
 
 
-def servers(phi4local):
-    return json.loads(phi4local("ps", "--json").stdout)
+@pytest.fixture
+def servers(home, monkeypatch):
+    """What `ps` asks for, without the process around it."""
+    monkeypatch.setenv("PHI4LOCAL_HOME", str(home))
+    return running_servers
 
 
-def test_a_server_is_listed_unloads_its_model_and_stops(phi4local, home, serving):
-    before = phi4local("ps")
-    assert (before.returncode, before.stdout, before.stderr) == (0, "", NONE)
+def test_a_server_is_listed_unloads_its_model_and_stops(phi4local, home, serving, servers):
+    assert phi4local("ps").stderr == "no server of yours runs on this machine; `phi4local serve` starts one\n"
     server = serving()
-    (told,) = servers(phi4local)
+    (told,) = json.loads(phi4local("ps", "--json").stdout)
     (model,) = told["models"]
     assert (told["address"], told["pid"], told["tls"]) == (server.address, server.process.pid, False)
     assert (model["name"], model["quantization"], model["context_tokens"]) == ("phi4-nano", "Q8_0", 2048)
@@ -89,33 +95,33 @@ def test_a_server_is_listed_unloads_its_model_and_stops(phi4local, home, serving
         (record,) = (home / "servers").glob("*.json")
         assert stat.S_IMODE(record.stat().st_mode) == 0o600
 
-    unknown = phi4local("stop", "phi-4")
-    assert unknown.returncode == 1
-    assert unknown.stderr == "error: no server has `phi-4` in memory\nhint: in memory: `phi4-nano`\n"
+    with pytest.raises(NoServerError, match="no server has `phi-4` in memory") as caught:
+        stop("phi-4")
+    assert caught.value.hint == "in memory: `phi4-nano`"
     assert phi4local("stop", "phi4-nano").stderr == f"phi4-nano: unloaded from {server.address}\n"
-    assert servers(phi4local)[0]["models"] == []
+    assert servers()[0].state.models == ()
     done = phi4local("stop")
     assert (done.returncode, done.stderr) == (0, f"{server.address}: stopped\n")
     assert code_of(server) == 0
     assert left(home) == []
     again = phi4local("stop")
-    assert (again.returncode, again.stderr) == (
-        1,
-        "error: no server of yours runs on this machine\nhint: `phi4local serve` starts one\n",
+    assert again.returncode == 1
+    assert again.stderr == (
+        "error: no server of yours runs on this machine\nhint: `phi4local serve` starts one\n"
     )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-def test_a_killed_server_is_not_listed_and_its_record_goes(phi4local, home, serving):
+def test_a_killed_server_is_not_listed_and_its_record_goes(servers, home, serving):
     server = serving()
     assert len(left(home)) == 2
     server.process.kill()
     server.stop(signal.SIGKILL)
-    assert phi4local("ps").stderr == NONE
+    assert servers() == []
     assert left(home) == []
 
 
-def test_another_program_on_the_port_and_a_living_process_of_that_number_are_no_server(phi4local, home):
+def test_another_program_on_the_port_and_a_living_process_of_that_number_are_no_server(servers, home):
     heard = []
 
     class Stranger(http.server.BaseHTTPRequestHandler):
@@ -140,7 +146,7 @@ def test_another_program_on_the_port_and_a_living_process_of_that_number_are_no_
         (home / "servers").mkdir(exist_ok=True)
         text = json.dumps({name: getattr(record, name) for name in ServerRecord.__slots__})
         (home / "servers" / "0123456789abcdef.json").write_text(text, encoding="utf-8")
-        assert phi4local("ps").stderr == NONE
+        assert servers() == []
         stranger.shutdown()
         thread.join()
     assert left(home) == []
@@ -149,77 +155,75 @@ def test_another_program_on_the_port_and_a_living_process_of_that_number_are_no_
     assert record.token not in repr(record)
 
 
-def test_a_server_that_lives_and_says_nothing_is_listed_so_and_kept(phi4local, home, monkeypatch):
-    monkeypatch.setenv("PHI4LOCAL_HOME", str(home))
+def test_a_server_that_lives_and_says_nothing_is_listed_so_and_kept(phi4local, home, servers):
     record = ServerRecord(address="http://127.0.0.1:9", model="phi4-nano", needs_key=False)
     with announced(record):
-        (told,) = servers(phi4local)
-        assert (told["answers"], told["models"]) == (False, [])
+        assert [one.state for one in servers()] == [None]
         assert "does not answer" in phi4local("ps").stdout
         assert len(left(home)) == 2
     assert left(home) == []
 
 
-def refusal(address, path, body=b"{}", **headers):
-    request = urllib.request.Request(f"{address}/phi4local/{path}", data=body, headers=headers)
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request)
-    caught.value.close()
-    return caught.value.code
-
-
-def test_nobody_but_its_owner_stops_a_server(phi4local, home, serving, tmp_path, certificate):
+def test_nobody_but_its_owner_stops_a_server(phi4local, home, servers, serving, tmp_path, certificate):
     (tmp_path / "keys").write_text(KEY, encoding="utf-8")
     (tmp_path / "keys").chmod(0o600)
     file, private = certificate
-    open_server = serving()
-    shut = serving("--api-key-file", tmp_path / "keys", "--tls-certificate", file, "--tls-key", private)
-    address = open_server.address
-    for path, body in (("stop", b"{}"), ("unload", b'{"model": "phi4-nano"}')):
-        assert refusal(address, path, body) == 403
-        assert refusal(address, path, body, Authorization=f"Bearer {KEY}") == 403
-        assert refusal(address, path, body, Origin="https://elsewhere.example") == 403
-        assert refusal(address, path, body, Origin=address) == 403  # the server's own page
-    with urllib.request.urlopen(f"{address}/phi4local/state") as answer:
-        (model,) = json.load(answer)["models"]
-    assert (model["path"], model["settings"]) == ("", {})
+    server = serving("--api-key-file", tmp_path / "keys", "--tls-certificate", file, "--tls-key", private)
     trusting = ssl.create_default_context(cafile=file)
     trusting.check_hostname = False
-    with pytest.raises(urllib.error.HTTPError, match="401") as caught:
-        urllib.request.urlopen(f"{shut.address}/phi4local/state", context=trusting)
-    caught.value.close()
+    key = {"Authorization": f"Bearer {KEY}"}
 
-    told = {
-        one["address"]: one for one in servers(phi4local)
-    }  # without the key, and nobody signed the certificate
-    assert (told[shut.address]["needs_key"], told[shut.address]["tls"]) == (True, True)
-    assert told[shut.address]["models"][0]["name"] == "phi4-nano"
-    both = phi4local("stop")
-    assert both.returncode == 1
-    assert both.stderr.startswith("error: 2 servers run\nhint: say which: `")
-    assert phi4local("stop", "http://localhost:9").stderr.startswith("error: no server of yours listens on")
-    assert phi4local("stop", shut.address).returncode == 0
-    assert code_of(shut) == 0
+    def ask(path, body=None, **headers):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{server.address}{path}", data=data, headers=headers)
+        return urllib.request.urlopen(request, context=trusting)
 
-    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
-        story = client.chat.completions.create(model="phi4-nano", messages=STORY, stream=True, **ENDLESS)
-        next(iter(story))
-        assert servers(phi4local)[0]["models"][0]["users"] == 1
-        stopping = threading.Thread(target=lambda: list(story))
-        stopping.start()
+    def refusal(path, body=None, **headers):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask(f"/phi4local/{path}", body, **headers)
+        caught.value.close()
+        return caught.value.code
+
+    assert refusal("state") == 401
+    assert refusal("hello?nonce=short") == 404
+    for path, body in (("stop", {}), ("unload", {"model": "phi4-nano"})):
+        assert refusal(path, body) == 401
+        assert refusal(path, body, **key) == 403
+        for page in ("https://elsewhere.example", server.address):  # the server's own page, too
+            assert refusal(path, body, Origin=page, **key) == 403
+    with ask("/phi4local/state", **key) as answer:
+        (model,) = json.load(answer)["models"]
+    assert (model["path"], model["settings"]) == ("", {})
+
+    (told,) = servers()  # without the key; and nobody signed the certificate
+    assert told.record.needs_key
+    assert told.state.models[0].name == "phi4-nano"
+    with announced(ServerRecord(address="http://127.0.0.1:9", model="", needs_key=False)):
+        with pytest.raises(NoServerError, match="2 servers run") as caught:
+            stop()
+        assert server.address in caught.value.hint
+        with pytest.raises(NoServerError, match="no server of yours listens on"):
+            stop("http://localhost:8")
+
+    with ask("/v1/chat/completions", {"model": "phi4-nano", "stream": True, **STORY}, **key) as story:
+        story.readline()
+        assert servers()[0].state.models[0].users == 1
+        reading = threading.Thread(target=story.read)
+        reading.start()
         done = phi4local("stop", "--all")
-        stopping.join()
+        reading.join()
     assert done.stderr == (
-        f"{address}: 1 answer may still end; Ctrl-C here waits no longer\n{address}: stopped\n"
+        f"{server.address}: 1 answer may still end; Ctrl-C here waits no longer\n{server.address}: stopped\n"
     )
-    assert code_of(open_server) == 0
+    assert code_of(server) == 0
     assert left(home) == []
 
 
-def test_a_folder_that_cannot_be_written_stops_no_server(tmp_path, phi4local_home):
-    (tmp_path / "models").symlink_to(phi4local_home / "models")
-    (tmp_path / "servers").write_text("no folder", encoding="utf-8")
-    with ServedProcess("phi4-nano", env={"PHI4LOCAL_HOME": str(tmp_path)}) as server:
-        urllib.request.urlopen(f"{server.address}/v1/models").close()  # now it hears signals
-        assert server.stop() == 0
-        assert any("`phi4local ps` will not know this server" in line for line in server.lines)
+def test_a_record_that_cannot_be_written_is_an_error(home, servers):
+    (home / "servers").rmdir()
+    (home / "servers").write_text("no folder", encoding="utf-8")
+    with (
+        pytest.raises(FileWriteError),
+        announced(ServerRecord(address="http://127.0.0.1:9", model="", needs_key=False)),
+    ):
+        pass
