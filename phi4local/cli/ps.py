@@ -39,7 +39,8 @@ def ps(json: options.Json = False) -> None:
 
 def _rows(server: RunningServer) -> list[tuple[str, ...]]:
     if server.state is None:
-        return [(server.address, SILENT, "", "", "", "")]
+        why = f"phi4local {server.record.version}, which says it otherwise" if server.proven else SILENT
+        return [(server.address, why, "", "", "", "")]
     if not server.state.models:
         return [(server.address, "none", "", "", "", "")]
     return [(server.address, *_row(model)) for model in server.state.models]
@@ -63,9 +64,9 @@ def title(name: str, quantization: str) -> str:
 
 
 def _until(model: ServedModel) -> str:
-    """Return when a model goes. Examples: "in 4 min", "in 12 s", "when idle", "stays"."""
+    """Return when a model goes. Examples: "in 4 min", "in 12 s", "not while in use", "stays"."""
     if model.seconds_left is None:
-        return "stays"
+        return "not while in use" if model.users else "stays"
     if model.seconds_left < SHORT_SECONDS:
         return f"in {model.seconds_left:.0f} s"
     return f"in {model.seconds_left / 60:,.0f} min"
@@ -81,6 +82,6 @@ def _told(server: RunningServer) -> dict[str, Any]:
         "tls": record.certificate_sha256 is not None,
         "needs_key": record.needs_key,
         "guarded": None if state is None else state.guarded,
-        "answers": state is not None,
+        "answers": server.proven,
         "models": [] if state is None else [asdict(model) for model in state.models],
     }

@@ -100,11 +100,12 @@ def _is(asked: str, name: str) -> bool:
 
 
 def _stop_server(server: RunningServer) -> None:
-    if server.state is not None:
-        running = server.ask_to_stop()
-        if running:
-            answers = render.times(running, "answer")
-            render.notice(f"{server.address}: {answers} may still end; Ctrl-C here waits no longer")
+    if not server.proven:
+        pid = server.record.pid
+        render.notice(f"{server.address}: does not answer; waiting for the end of process {pid}, or Ctrl-C")
+    elif running := server.ask_to_stop():
+        answers = render.times(running, "answer")
+        render.notice(f"{server.address}: {answers} may still end; Ctrl-C here waits no longer")
     server.wait_until_gone()
     render.notice(f"{server.address}: stopped")
 

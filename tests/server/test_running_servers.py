@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from phi4local.cli.ps import ps
 from phi4local.cli.stop import stop
 from phi4local.errors import FileWriteError, NoServerError
 from phi4local.runtime.remote.records import ServerRecord, announced
@@ -155,12 +156,20 @@ def test_another_program_on_the_port_and_a_living_process_of_that_number_are_no_
     assert record.token not in repr(record)
 
 
-def test_a_server_that_lives_and_says_nothing_is_listed_so_and_kept(phi4local, home, servers):
+def test_a_server_that_lives_and_says_nothing_is_listed_so_and_waited_for(home, servers, capsys):
     record = ServerRecord(address="http://127.0.0.1:9", model="phi4-nano", needs_key=False)
     with announced(record):
-        assert [one.state for one in servers()] == [None]
-        assert "does not answer" in phi4local("ps").stdout
+        assert [(one.proven, one.state) for one in servers()] == [(False, None)]
+        ps()
+        assert "does not answer" in capsys.readouterr().out
         assert len(left(home)) == 2
+        words = [sys.executable, "-m", "phi4local", "stop"]
+        stopping = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        first = stopping.stderr.readline()
+    _, rest = stopping.communicate(timeout=60)
+    waiting = f"waiting for the end of process {os.getpid()}, or Ctrl-C"
+    assert first == f"http://127.0.0.1:9: does not answer; {waiting}\n"
+    assert (rest, stopping.returncode) == ("http://127.0.0.1:9: stopped\n", 0)
     assert left(home) == []
 
 

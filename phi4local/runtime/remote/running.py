@@ -89,12 +89,15 @@ class RunningServer:
     Attributes:
         record: what it has left in the folder of records.
         path: that file.
-        state: what it says now; `None` for one that says nothing: it stops just now, or has too much to do.
+        proven: whether it has shown that it knows the record's secret; if not, it says nothing: it stops just
+            now, or has too much to do.
+        state: what it says now; `None` for one that says nothing, or that another version would understand.
     """
 
     record: ServerRecord
     path: Path
-    state: State | None
+    proven: bool = False
+    state: State | None = None
 
     @property
     def address(self) -> str:
@@ -140,9 +143,9 @@ def running_servers() -> list[RunningServer]:
     """
     found = []
     for path, record in records.records():
-        state = _proven_state(RunningServer(record=record, path=path, state=None))
-        if state is not None or not records.remove_if_left(path):
-            found.append(RunningServer(record=record, path=path, state=state))
+        server = _asked(RunningServer(record=record, path=path))
+        if server.proven or not records.remove_if_left(path):
+            found.append(server)
     return found
 
 
@@ -162,16 +165,17 @@ def state_of(server: Server) -> State | None:
         return None
 
 
-def _proven_state(server: RunningServer) -> State | None:
+def _asked(server: RunningServer) -> RunningServer:
     nonce = secrets.token_urlsafe()
     try:
         connection = server.connection(silence_seconds=PROOF_SECONDS)
         said = connection.without_key().ask(f"{OWN}/hello?nonce={nonce}")
-        if said.get("proof") != records.proof(server.record.token, nonce):
-            return None
-        return state_of(connection)
+        if said.get("proof") == records.proof(server.record.token, nonce):
+            server = replace(server, proven=True)
+            server = replace(server, state=state_of(connection))
     except (RemoteError, InvalidSettingError):
-        return None
+        pass  # it stays as unknown as it is
+    return server
 
 
 def _served(row: dict[str, Any]) -> ServedModel:
