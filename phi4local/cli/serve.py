@@ -94,6 +94,22 @@ def serve(
         float,
         typer.Option("--stop-seconds", help="How long answers go on after Ctrl-C", rich_help_panel=LIMITS),
     ] = 30,
+    client_seconds: Annotated[
+        float,
+        typer.Option(
+            "--client-seconds",
+            help="How long a client may send nothing, or read nothing, when it is its turn",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 30,
+    access_log: Annotated[
+        str | None,
+        typer.Option(
+            "--access-log",
+            metavar="FILE",
+            help="A line of JSON for each request, without its text; - for standard error",
+        ),
+    ] = None,
     context: options.Context = None,
     gpu_layers: options.GpuLayers = None,
     kv: options.KvType = None,
@@ -116,6 +132,8 @@ def serve(
         allowed_origins=tuple(allow_origin or ()),
         request_seconds=request_seconds,
         stop_seconds=stop_seconds,
+        client_seconds=client_seconds,
+        access_log=access_log,
         certificate=certificate,
         certificate_key=certificate_key,
     )
@@ -137,10 +155,13 @@ def _run(
     from phi4local.assistant.guard.guard import Guard
     from phi4local.runtime.adapters import fitting_adapters
     from phi4local.runtime.pool import ModelPool
+    from phi4local.server.access_log import AccessLog
     from phi4local.server.run import check_certificate, listening_socket
     from phi4local.server.run import serve as run_server
 
     check_certificate(chosen)
+    if chosen.access_log:
+        AccessLog(chosen.access_log).close()  # one that cannot be written is known before the model is loaded
     pool = ModelPool.with_settings(loading, keep_alive_seconds=keep_alive)
     with contextlib.ExitStack() as open_things:
         listener = open_things.enter_context(listening_socket(chosen))  # a busy port is known at once

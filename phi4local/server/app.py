@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from phi4local import __version__
 from phi4local.server import anthropic, health, metrics, ollama, openai, own, page
 from phi4local.server.access import KeyRequired
+from phi4local.server.access_log import AccessLog, Logged, note_answer
 from phi4local.server.answering import Answering
 from phi4local.server.bodies import BodiesAreJson
 from phi4local.server.errors import ErrorShapes, install
@@ -19,8 +20,9 @@ from phi4local.server.limits import BodyLimit
 from phi4local.server.origins import KnownCallers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from phi4local.assistant.events import ConversationEvent
     from phi4local.assistant.guard.guard import Guard
     from phi4local.runtime.pool import ModelPool
     from phi4local.server.options import ServerOptions
@@ -40,7 +42,7 @@ ROUTERS = (
 """Every endpoint. A dialect adds its router here, and its error body below."""
 ERROR_BODIES = {"": openai.error_body, "/api": ollama.error_body, "/v1/messages": anthropic.error_body}
 """The shape of errors by the beginning of the path; the longest one counts."""
-MIDDLEWARE: tuple[Any, ...] = (metrics.Counted, KnownCallers, KeyRequired, BodyLimit)
+MIDDLEWARE: tuple[Any, ...] = (Logged, metrics.Counted, KnownCallers, KeyRequired, BodyLimit)
 """ASGI middleware, the outermost first; each is called with `app`, `options`, `shapes` and `pool`."""
 
 MOST_THREADS = 64
@@ -66,6 +68,8 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
             yield
         finally:
             await pool.close()
+            if app.state.access_log is not None:
+                app.state.access_log.close()
 
     app = FastAPI(
         title="phi4local",
@@ -81,7 +85,8 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
     app.state.stop = lambda: None  # `run.serve` knows how
     app.state.metrics = metrics.Metrics()
     app.state.proofs = health.Proofs(pool)
-    app.state.answering = Answering(pool, options, guard, note=app.state.metrics.note_answer)
+    app.state.access_log = AccessLog(options.access_log) if options.access_log else None
+    app.state.answering = Answering(pool, options, guard, note=_noting(app.state.metrics))
     for router in ROUTERS:
         app.include_router(router)
     app.state.metrics.paths = frozenset(
@@ -92,3 +97,13 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
     for middleware in reversed(MIDDLEWARE):
         app.add_middleware(middleware, options=options, shapes=shapes, pool=pool)
     return app
+
+
+def _noting(counted: metrics.Metrics) -> Callable[[ConversationEvent], None]:
+    """Return what hears of every event: the counters, and the request's line in the log."""
+
+    def note(event: ConversationEvent) -> None:
+        counted.note_answer(event)
+        note_answer(event)
+
+    return note

@@ -1,7 +1,9 @@
-"""How much a request may send."""
+"""How much a request may send, and how slowly."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -16,10 +18,12 @@ if TYPE_CHECKING:
 
 _CLOSED = {"Connection": "close"}
 """Without it the rest of the body would be read and thrown away, to use the connection again."""
+SLOWEST_BYTES_PER_SECOND = 16_384
+"""Who sends so much never runs out of time."""
 
 
 class BodyLimit:
-    """ASGI middleware that refuses long bodies: at once when they announce it, else where the limit is.
+    """ASGI middleware that refuses long bodies, at once when they announce it, and bodies that drip.
 
     What is left of a refused body is not read: the connection is closed.
     """
@@ -28,6 +32,7 @@ class BodyLimit:
         del pool
         self._app = app
         self._most = options.most_body_bytes
+        self._seconds = options.client_seconds
         self._shapes = shapes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,13 +45,11 @@ class BodyLimit:
                 scope, receive, send
             )
             return
-        received = 0
+        body = _Body(receive, self._seconds)
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._most:
+            message = await body.receive()
+            if body.received_bytes > self._most:
                 raise HTTPException(413, self._message, headers=_CLOSED)
             return message
 
@@ -55,6 +58,40 @@ class BodyLimit:
     @property
     def _message(self) -> str:
         return f"the request has more than {self._most:,} bytes"
+
+
+class _Body:
+    """Receives the parts of a body, and counts its bytes and its time.
+
+    Example: with 30 seconds, a body of 1 MB may take 30 + 64 seconds.
+    """
+
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._whole = False
+        self.received_bytes = 0
+
+    async def receive(self) -> Message:
+        """Return the next message.
+
+        Raises:
+            HTTPException: the client takes too long.
+        """
+        if self._whole:  # what comes now is that it left
+            return await self._receive()
+        allowed = self._seconds + self.received_bytes / SLOWEST_BYTES_PER_SECOND
+        left = allowed - (time.monotonic() - self._began)
+        try:
+            async with asyncio.timeout(max(left, 0)):
+                message = await self._receive()
+        except TimeoutError as error:
+            told = f"the request's body did not come within {allowed:.0f} seconds"
+            raise HTTPException(408, told, headers=_CLOSED) from error
+        self.received_bytes += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        return message
 
 
 def _announced(scope: Scope) -> int:

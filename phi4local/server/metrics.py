@@ -46,10 +46,21 @@ class Metrics:
         self._reasons: Counter[str] = Counter()
         self.running = 0
 
-    def note_request(self, path: str, method: str, status: int, seconds: float) -> None:
+    def place_of(self, scope: Scope) -> str:
+        """Return the address of a request: `/v1/models/{name:path}`, not each name, and `OTHER` for none."""
+        # A request that was refused on its way has no route.
+        path = str(getattr(scope.get("route"), "path", scope["path"]))
+        return path if path in self.paths else OTHER
+
+    @staticmethod
+    def method_of(scope: Scope) -> str:
+        """Return the method of a request, and `OTHER` for one that this server has nothing for."""
+        method = str(scope["method"])
+        return method if method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS") else OTHER
+
+    def note_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request that ended."""
-        place = path if path in self.paths else OTHER
-        verb = method if method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS") else OTHER
+        place, verb = self.place_of(scope), self.method_of(scope)
         self._requests[place, verb, str(status)] += 1
         self._seconds[place] += seconds
         for most in (*BUCKETS_SECONDS, float("inf")):
@@ -117,9 +128,7 @@ class Counted:
             await self._app(scope, receive, noted)
         finally:
             metrics.running -= 1
-            # `/v1/models/{name:path}`, not each name; a request that was refused on its way has no route
-            place = str(getattr(scope.get("route"), "path", scope["path"]))
-            metrics.note_request(place, scope["method"], status, time.perf_counter() - started)
+            metrics.note_request(scope, status, time.perf_counter() - started)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

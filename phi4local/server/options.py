@@ -24,7 +24,10 @@ class ServerOptions:
         allowed_origins: pages of other servers that may ask it.
         most_body_bytes: longest request.
         request_seconds: longest time of one answer, waiting in line included.
+        client_seconds: how long a client may take to send a header, may send nothing of a body, or read
+            nothing of an answer.
         stop_seconds: how long running answers may go on when the server is told to stop.
+        access_log: a file that gets a line of JSON for each request, `-` for standard error; `None` for none.
         certificate, certificate_key: PEM files for TLS; both or none.
         owner_token: counts as a key, and allows what only the person may do who started the server; empty for
             nobody.
@@ -42,7 +45,9 @@ class ServerOptions:
     allowed_origins: tuple[str, ...] = ()
     most_body_bytes: int = 8_000_000
     request_seconds: float = 3600.0
+    client_seconds: float = 30.0
     stop_seconds: float = 30.0
+    access_log: str | None = None
     certificate: str | None = None
     certificate_key: str | None = None
     owner_token: str = field(default="", repr=False)
@@ -51,6 +56,7 @@ class ServerOptions:
         require_whole("port", self.port, low=0, high=65535)
         require_whole("most_body_bytes", self.most_body_bytes, low=1024)
         require("request_seconds", self.request_seconds, low=0.001)
+        require("client_seconds", self.client_seconds, low=0.1)
         require("stop_seconds", self.stop_seconds, low=0)
         if (self.certificate is None) != (self.certificate_key is None):
             raise InvalidSettingError(

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import uvicorn
 from phi4local.errors import AddressInUseError, FileWriteError, InvalidSettingError
 from phi4local.runtime.remote.records import ServerRecord, announced
 from phi4local.server.app import make_app
+from phi4local.server.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+UNREAD_BYTES = 262_144
+"""What the system keeps for a client that does not read; left alone, it takes 4 MB for each."""
 
 
 def serve(
@@ -55,7 +59,7 @@ def serve(
     loaded = pool.loaded()
     record = _record(options, listener, model=loaded[0].name if loaded else "")
     app = make_app(pool, replace(options, owner_token=record.token), guard=guard)
-    server = _Server(_config(app, options), tell)
+    server = _Server(_config(app, options), tell, Patience(options.client_seconds))
     app.state.stop = server.stop
     with contextlib.ExitStack() as kept:
         try:
@@ -79,6 +83,7 @@ def listening_socket(options: ServerOptions) -> socket.socket:
     try:
         if os.name == "posix":  # on Windows it would let two servers have the same port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         listener.bind((options.host.strip("[]"), options.port))
         listener.listen(BACKLOG)
     except OSError as error:
@@ -133,6 +138,7 @@ def _record(options: ServerOptions, listener: socket.socket, *, model: str) -> S
 def _config(app: FastAPI, options: ServerOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http="h11",  # whose states `patience` reads
         log_config=None,
         log_level=logging.ERROR,
         access_log=False,
@@ -146,9 +152,10 @@ def _config(app: FastAPI, options: ServerOptions) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Stops on signals, says so, and returns then: uvicorn's own raises them again."""
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None], patience: Patience) -> None:
         super().__init__(config)
         self._tell = tell
+        self._patience = patience
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
@@ -159,6 +166,13 @@ class _Server(uvicorn.Server):
         """Begin to answer."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Hang up, twice a second, on clients that do nothing; uvicorn comes ten times a second."""
+        if counter % 5 == 0:
+            for late in list(self._patience.late(self.server_state.connections, time.monotonic())):
+                late.transport.abort()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
         """Stop at the first signal; hang up at the second."""

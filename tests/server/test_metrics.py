@@ -2,11 +2,17 @@
 
 import http.client
 import json
+import os
+import time
+from datetime import datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import prometheus_client.parser
 import pytest
 
+from phi4local.errors import FileWriteError
+from phi4local.server.access_log import AccessLog
 from tests.served import ServedProcess
 
 CANARY, KEY = "a-canary-in-the-coal-mine", "key-of-the-canary"
@@ -31,8 +37,26 @@ def counters(server):
 
 
 @pytest.fixture(scope="module")
-def server(native_library):
-    with ServedProcess("phi4-nano", env={"PHI4LOCAL_API_KEY": KEY}) as server:
+def log(tmp_path_factory):
+    return tmp_path_factory.mktemp("log") / "access.jsonl"
+
+
+def lines(log):
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def added(log, before, count):
+    """Wait for lines: the one of a request is written when its answer was sent."""
+    ends = time.monotonic() + 20
+    while len(found := lines(log)[before:]) < count and time.monotonic() < ends:
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(native_library, log):
+    key = {"PHI4LOCAL_API_KEY": KEY}
+    with ServedProcess("phi4-nano", "--access-log", log, env=key) as server:
         yield server
         assert server.stop() == 0
 
@@ -86,12 +110,69 @@ def test_refused_ones_count_and_addresses_of_clients_make_no_series(server):
     assert "BREW" not in text
 
 
-def test_nobodys_words_and_no_key_are_told(server):
+def test_each_request_is_a_line_of_the_log(server, log):
+    send(server, "/health", method="DELETE")
+    while (found := lines(log))[-1:] == [] or found[-1]["method"] != "DELETE":
+        time.sleep(0.02)  # those of the tests before
+    before = len(found)
+    _, body = chat(server, max_tokens=7, n=2)
+    usage = json.loads(body)["usage"]
+    send(server, "/v1/messages", {"model": "phi4-nano", "messages": [], "max_tokens": 5})
+    send(server, f"/{CANARY}")
+    send(server, "/v1/models", headers={"Authorization": "Bearer no"})
+    asked, refused, lost, closed = added(log, before, 4)
+    assert (asked["method"], asked["path"], asked["status"]) == ("POST", "/v1/chat/completions", 200)
+    assert (asked["client"], asked["model"], asked["ended"]) == ("127.0.0.1", "phi4-nano", ["length"] * 2)
+    assert (asked["prompt_tokens"], asked["generated_tokens"]) == (2 * usage["prompt_tokens"], 14)
+    assert 0 < asked["seconds"] < 60
+    assert asked["sent_bytes"] == len(body)
+    assert datetime.fromisoformat(asked["time"]).tzinfo is not None
+    assert (refused["path"], refused["status"], refused["model"]) == ("/v1/messages", 400, None)
+    assert (lost["path"], lost["status"]) == ("other", 404)
+    assert (closed["path"], closed["status"]) == ("/v1/models", 401)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such bits")
+def test_only_its_owner_reads_the_log(server, log):
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_cannot_be_written_is_told_before_the_model_is_loaded(tmp_path):
+    with pytest.raises(FileWriteError, match="cannot write"):
+        AccessLog(str(tmp_path / "no" / "log"))
+
+
+def test_a_full_disk_loses_lines_and_nothing_else():
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no full disk to offer")
+    log = AccessLog("/dev/full")
+    log.write({"status": 200})
+    log.close()
+
+
+SECRET_PLACES = {
+    "/v1/chat/completions": {"user": CANARY, "stop": CANARY, "metadata": {CANARY: CANARY}},
+    "/v1/responses": {"input": CANARY, "instructions": CANARY, "metadata": {CANARY: CANARY}},
+    "/v1/completions": {"prompt": CANARY, CANARY: CANARY},
+    "/v1/messages": {"system": CANARY, "messages": [{"role": "user", "content": CANARY}]},
+    "/api/generate": {"prompt": CANARY, "system": CANARY, "stream": False},
+    "/v1/embeddings": {"input": CANARY},
+    "/api/chat": {"messages": [{"role": CANARY, "content": CANARY}]},
+}
+
+
+def test_nobodys_words_and_no_key_are_told(server, log):
+    for path, body in SECRET_PLACES.items():
+        send(server, path, {"model": "phi4-nano", "max_tokens": 3, **body})
+        send(server, path, {**body, "model": CANARY})
+    send(server, "/v1/models", method=CANARY.upper())
+    send(server, "/v1/models", headers={"User-Agent": CANARY, "Referer": CANARY, "Cookie": CANARY})
     chat(server, max_tokens=3)
     chat(server, max_tokens=0)
     send(server, f"/v1/models/{CANARY}?key={KEY}")
     _, text = counters(server)
     written = "\n".join(server.lines)
     for secret in (CANARY, KEY):
-        assert secret not in text
-        assert secret not in written
+        assert secret.lower() not in text.lower()
+        assert secret.lower() not in written.lower()
+        assert secret.lower() not in log.read_text(encoding="utf-8").lower()
