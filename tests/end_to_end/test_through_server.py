@@ -271,6 +271,8 @@ def test_a_server_that_goes_is_an_error_of_run_and_costs_a_chat_one_turn(home, s
         terminal.wait_for("24/2,048 · ")
         terminal.type("/context")
         terminal.wait_for("are free for the next question")
+        terminal.type("/show")
+        terminal.wait_for("chat template")
         run = story()
         dying.process.kill()
         dying.stop(signal.SIGKILL)

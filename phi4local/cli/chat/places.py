@@ -30,14 +30,20 @@ def title_of(model: LanguageModel) -> str:
 
 def digest_of(model: LanguageModel) -> str | None:
     """Return a name for the content of a model's file; nothing of another machine's."""
-    from phi4local.runtime.model import Model
-    from phi4local.runtime.remote.own_model import OwnModel
     from phi4local.store.results import model_digest
 
-    path = model.file.header.path if isinstance(model, Model) else None
-    if isinstance(model, OwnModel) and model.served.path:
-        path = Path(model.served.path)
+    path = file_of(model)
     return (model_digest(path) or None) if path else None
+
+
+def file_of(model: LanguageModel) -> Path | None:
+    """Return the file of a model that runs on this machine, in this process or in a server of the person."""
+    from phi4local.runtime.model import Model
+    from phi4local.runtime.remote.own_model import OwnModel
+
+    if isinstance(model, OwnModel):
+        return Path(model.served.path) if model.served.path else None
+    return model.file.header.path if isinstance(model, Model) else None
 
 
 def place_of(model: LanguageModel) -> str:

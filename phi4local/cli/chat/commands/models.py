@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phi4local.assistant.context import policy_of
 from phi4local.cli import render
-from phi4local.cli.chat.places import digest_of, headline, title_of
+from phi4local.cli.chat.places import digest_of, file_of, headline, title_of
 from phi4local.cli.chat.status import bar
 from phi4local.cli.options import adapter_scales
 from phi4local.errors import InvalidSettingError, Phi4LocalError
@@ -66,12 +66,12 @@ def show(chat: Chat, _argument: str) -> None:
     """Say what the model is."""
     from phi4local.cli.show import fact_rows
     from phi4local.runtime.inspect import describe
-    from phi4local.runtime.model import Model
 
-    if not isinstance(chat.model, Model):
+    path = file_of(chat.model)
+    if path is None:
         render.notice(headline(chat.model))
         return
-    facts = describe(str(chat.model.file.header.path))
+    facts = describe(str(path))
     render.table(title_of(chat.model), ("FACT", "VALUE"), fact_rows(facts), on_stderr=True)
 
 
