@@ -98,11 +98,16 @@ def load_base(checkpoint: Path, options: TrainOptions, place: str) -> Any:  # no
     Raises:
         TrainingError: transformers cannot load it.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, logging
+    import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    # Where it is installed PEFT imports it, and it complains about kernels that nobody needs here.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         base = AutoModelForCausalLM.from_pretrained(
             checkpoint,
@@ -123,12 +128,9 @@ def four_bits(options: TrainOptions, place: str) -> Any:  # noqa: ANN401 - a Bit
 
     Source: Dettmers et al., 2023, section 3; ms-swift's `--quant_method bnb --quant_bits 4` chooses the same.
     """
-    import logging
-
     import torch
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it speaks of kernels that nobody needs here
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
