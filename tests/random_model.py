@@ -9,7 +9,12 @@ from typing import ClassVar
 
 
 class RandomModel(http.server.BaseHTTPRequestHandler):
-    """Says a letter that depends on the seed alone, while `open` is set; `asked` holds what came."""
+    """Says a letter that depends on the seed alone, or what `answer` makes of the question.
+
+    It waits while `open` is not set; `asked` holds what came.
+    """
+
+    answer = None
 
     asked: ClassVar[list[dict]] = []
     arrived: ClassVar[threading.Event] = threading.Event()
@@ -26,7 +31,9 @@ class RandomModel(http.server.BaseHTTPRequestHandler):
         self.arrived.set()
         self.open.wait()
         letter = random.Random(body["seed"]).choice("ABCD")
-        piece = {"choices": [{"index": 0, "delta": {"content": f"Answer: {letter}"}, "finish_reason": None}]}
+        answer = type(self).answer
+        said = answer(body["messages"][-1]["content"]) if answer else f"Answer: {letter}"
+        piece = {"choices": [{"index": 0, "delta": {"content": said}, "finish_reason": None}]}
         end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
         self._send(
             "text/event-stream", f"data: {json.dumps(piece)}\n\ndata: {json.dumps(end)}\n\ndata: [DONE]\n\n"
@@ -44,8 +51,9 @@ class RandomModel(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def random_model():
+def random_model(answer=None):
     """Yield its address."""
+    RandomModel.answer = staticmethod(answer) if answer else None
     RandomModel.asked.clear()
     RandomModel.arrived.clear()
     RandomModel.open.set()

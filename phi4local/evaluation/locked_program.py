@@ -1,13 +1,14 @@
 """Run a program that a model wrote, in a process that may do little.
 
 What it is given: an isolated Python without installed packages, an empty temporary folder, no environment, no
-standard input or output. `locked_child` then takes away: processes, sockets, writing and deleting of files
-(an audit hook of Python), and on Linux and macOS by the operating system: CPU time, memory, open files, sizes
-of files; on Linux the network too, where a person may make a namespace.
+standard input or output. `locked_child` then takes away: processes, sockets, reading, writing and deleting of
+files (an audit hook of Python), and on Linux and macOS by the operating system: CPU time, open files, sizes of
+files, on Linux memory; and on Linux, where the kernel lets a person do so, the network (a namespace) and
+files and signals (Landlock).
 
-What it does not protect against: the hook and the limits stop accidents and simple malice, not an attack on
-Python or the kernel itself; files that you may read can be read (nothing can be sent away where the network
-is off). Windows has the hook and the time limit only. Who fears more runs phi4local in a container.
+What it does not protect against: an attack on the kernel, and where the hook stands alone one on Python itself.
+Windows has the hook and the time limit only. Who fears more runs phi4local in a container; docs/eval.md has
+the table.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -199,3 +201,65 @@ def test_two_processes_do_not_write_to_the_same_answers(run_cli, phi4local_home)
     assert (second.returncode, hint.partition(":")[0]) == (1, "hint")
     assert error.startswith("error: another process asks these questions already")
     assert "note: 1 of 1 answers are in" in third.stderr
+
+
+HARMFUL = {
+    "connects": "import socket; socket.create_connection(('127.0.0.1', {port}), 2).sendall(b'x')",
+    "reads": "assert len(open({secret!r}).read()) > 3",
+    "forks": "import os\n    while True: os.fork()",
+    "eats memory": "bytes = [bytearray(2**28) for _ in range(64)]",
+    "writes": "open('large', 'wb').write(bytes(2**24))",
+    "writes outside": "open({secret!r}, 'w').write('gone')",
+    "deletes": "import os; os.remove({secret!r})",
+    "kills": "import os; os.kill(os.getppid(), 9)",
+    "leaves": "import os; os._exit(0)",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the operating system's limits are POSIX")
+def test_a_harmful_solution_fails_its_own_task_and_no_other(run_cli, phi4local_home, tmp_path):
+    """Between right solutions, through the whole command; and nothing of it stays or gets out."""
+    secret, work = tmp_path / "secret.txt", tmp_path / "temporary"
+    secret.write_text("the secret", encoding="utf-8")
+    work.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        values = {"port": server.getsockname()[1], "secret": str(secret)}
+        names = [one for name in HARMFUL for one in (name, f"right after {name}")]
+        bodies = {name: HARMFUL.get(name, "pass").format(**values) for name in names}
+        rows = [
+            {
+                "task_id": name,
+                "prompt": f"def f(x):  # {name}\n",
+                "entry_point": "f",
+                "test": "def check(f):\n    assert f(1) == 2\n",
+            }
+            for name in names
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "HumanEval.jsonl").write_text(text, encoding="utf-8")
+
+        def solution(question):
+            name = re.search(r"def f\(x\):  # (.+)", question)[1]
+            return f"```python\ndef f(x):\n    {bodies[name]}\n    return x + 1\n```"
+
+        with random_model(solution) as address:
+            command = ["eval", "humaneval", address, "--data", tmp_path, "--repeats", "1", "--json"]
+            done = run_cli(command, env={"TMPDIR": str(work)}, cwd=work)
+        assert done.returncode == 0, done.stderr
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    _, *answers = rows_of(json.loads(done.stdout)[0]["transcript"])
+    assert {row["key"]: row["score"] for row in answers} == {
+        name: float(name not in HARMFUL) for name in names
+    }
+    assert secret.read_text(encoding="utf-8") == "the secret"
+    assert not list(work.iterdir())
+    assert not [path for path in Path("/proc").glob("[0-9]*/cwd") if _link(path).startswith(str(work))]
+
+
+def _link(path):
+    try:
+        return str(path.readlink())
+    except OSError:  # it ended meanwhile, or is somebody else's
+        return ""
