@@ -2,11 +2,11 @@
 
 What it is given: an isolated Python without installed packages, an empty temporary folder, no environment, no
 standard input or output. `locked_child` then takes away: processes, sockets, reading, writing and deleting of
-files (an audit hook of Python), and on Linux and macOS by the operating system: CPU time, open files, sizes of
-files, on Linux memory; and on Linux, where the kernel lets a person do so, the network (a namespace) and
-files and signals (Landlock).
+files (an audit hook of Python); on Linux and macOS, by the operating system: CPU time, open files, sizes of
+files; on Linux memory, and where the kernel lets a person do so the network (a namespace), files and signals
+(Landlock).
 
-What it does not protect against: an attack on the kernel, and where the hook stands alone one on Python itself.
+What it does not protect against: an attack on the kernel; where the hook stands alone, one on Python itself.
 Windows has the hook and the time limit only. Who fears more runs phi4local in a container; docs/eval.md has
 the table.
 """
