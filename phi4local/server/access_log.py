@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import sys
@@ -129,11 +130,10 @@ class Logged:
         finally:
             _CURRENT.reset(token)
             metrics: Metrics = scope["app"].state.metrics
-            client = scope.get("client")
             log.write(
                 {
                     "time": began.isoformat(timespec="milliseconds"),
-                    "client": client[0] if client else None,
+                    "client": _address(scope),
                     "method": metrics.method_of(scope),
                     "path": metrics.place_of(scope),
                     "status": status,
@@ -142,3 +142,11 @@ class Logged:
                     **{name: getattr(record, name) for name in Record.__slots__},
                 }
             )
+
+
+def _address(scope: Scope) -> str | None:
+    """Return the client's address. uvicorn believes a proxy of this machine, which may have said anything."""
+    client = scope.get("client")
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(client[0].partition("%")[0])) if client else None
+    return None

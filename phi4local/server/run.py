@@ -138,7 +138,8 @@ def _record(options: ServerOptions, listener: socket.socket, *, model: str) -> S
 def _config(app: FastAPI, options: ServerOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",  # whose states `patience` reads
+        http="h11",  # whose states `patience` reads, whatever else is installed
+        ws="none",
         log_config=None,
         log_level=logging.ERROR,
         access_log=False,

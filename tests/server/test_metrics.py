@@ -167,6 +167,8 @@ def test_nobodys_words_and_no_key_are_told(server, log):
         send(server, path, {**body, "model": CANARY})
     send(server, "/v1/models", method=CANARY.upper())
     send(server, "/v1/models", headers={"User-Agent": CANARY, "Referer": CANARY, "Cookie": CANARY})
+    for text in (CANARY, f"fe80::1%{CANARY}"):
+        send(server, "/v1/models", headers={"X-Forwarded-For": text, "X-Forwarded-Proto": text})
     chat(server, max_tokens=3)
     chat(server, max_tokens=0)
     send(server, f"/v1/models/{CANARY}?key={KEY}")
