@@ -31,7 +31,8 @@ class Chat:
     def __init__(self, *options: str) -> None:
         import pexpect
 
-        command = [*("-m", "phi4local", "chat", "phi4-nano", "--no-save", "--no-history"), *options]
+        command = [*("-m", "phi4local", "chat", "phi4-nano", "--no-server", "--no-save", "--no-history")]
+        command += options
         self.child: Any = pexpect.spawn(
             sys.executable, command, dimensions=(24, 80), env={**os.environ, "TERM": "xterm-256color"}
         )

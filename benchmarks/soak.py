@@ -214,7 +214,7 @@ def _chat(environment: dict[str, str]) -> Any:  # noqa: ANN401 - a generator
         "24",
         "--threads",
         "1",
-        "--no-save",
+        *("--no-save", "--no-server"),
         "--context-full",
         "drop",
     ]

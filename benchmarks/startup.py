@@ -23,7 +23,13 @@ COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "phi4local --help": [PROGRAM, "--help"],
     "phi4local list": [PROGRAM, "list"],
-    'phi4local run phi4-nano "What is 3 plus 4?"': [PROGRAM, "run", "phi4-nano", "What is 3 plus 4?"],
+    'phi4local run phi4-nano "What is 3 plus 4?"': [
+        PROGRAM,
+        "run",
+        "phi4-nano",
+        "What is 3 plus 4?",
+        "--no-server",
+    ],
 }
 
 

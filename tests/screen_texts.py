@@ -39,7 +39,7 @@ def forced(answer):
 @contextlib.contextmanager
 def chat(home, *options):
     """A chat in this folder that waits for its first line."""
-    command = ("chat", "phi4-nano", "--threads", "2", *options)
+    command = ("chat", "phi4-nano", "--no-server", "--threads", "2", *options)
     with contextlib.chdir(home):
         terminal = Terminal(*command, rows=ROWS, columns=COLUMNS, home=home, env={"NO_COLOR": None})
     try:
