@@ -10,7 +10,7 @@ from phi4local import catalog
 from phi4local.store import references
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from phi4local.store.references import Reference
 
@@ -77,12 +77,18 @@ def _on_a_server(word: str) -> bool:
     return "/" in word or name in OLLAMA_NAMES
 
 
-def split_adapters(name: str) -> tuple[str, dict[str, float]]:
+def split_adapters(name: str, known: Iterable[str] = ()) -> tuple[str, dict[str, float]]:
     """Return the model and the strengths of the adapters that a name asks for.
+
+    Args:
+        name: what a request says.
+        known: names of models, such as those of files, which may have a `+` of their own.
 
     Examples: `phi-4` → no adapters; `phi-4:Q4_K_M+nova` → nova 1.0; `phi-4+nova:0.5+terse` → 0.5 and 1.0.
     """
-    model, *parts = name.split("+")
+    whole = max((one for one in known if f"{name}+".startswith(f"{one}+")), key=len, default="")
+    first, *parts = name[len(whole) :].split("+")
+    model = whole + first
     scales = {}
     for part in parts:
         adapter, colon, scale = part.rpartition(":")

@@ -131,7 +131,7 @@ class ModelPool:
             UnknownModelError, ModelNotInstalledError: clients may not have it, or it is not here.
             NotEnoughMemoryError: there is no room for it, whatever is unloaded.
         """
-        asked, (name, scales) = name, split_adapters(name)
+        asked, (name, scales) = name, split_adapters(name, self._kept)
         name = await asyncio.to_thread(same_model, self.loaded(), name)
         if name in self._kept and self._kept[name].is_idle_without(scales):
             await self.stop(name)

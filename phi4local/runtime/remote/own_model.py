@@ -164,7 +164,7 @@ def own_model(server: Server, wanted: str, adapters: Mapping[str, float]) -> Own
     state = state_of(base)
     if state is None or state.guarded:
         return None
-    name, scales = split_adapters(wanted)
+    name, scales = split_adapters(wanted, [one.name for one in state.models])
     asked = with_adapters(name, {**scales, **adapters})
     answer = base.ask(f"{OWN}/count", {"model": asked, "text": ""})  # loads it, if that is to be done
     if isinstance(answer.get("error"), dict) and (error := error_of(answer["error"])):

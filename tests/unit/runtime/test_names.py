@@ -54,3 +54,20 @@ def test_a_link_to_a_hub_is_told_from_the_address_of_a_server(word, expected):
 )
 def test_a_single_word_is_a_model_only_when_it_can_be_nothing_else(word, expected):
     assert names.is_on_a_hub(word) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("phi-4", ("phi-4", {})),
+        ("phi-4+nova", ("phi-4", {"nova": 1.0})),
+        ("phi-4:Q4_K_M+nova:0.5+terse", ("phi-4:Q4_K_M", {"nova": 0.5, "terse": 1.0})),
+        ("./one+two.gguf", ("./one+two.gguf", {})),
+        ("./one+two.gguf+nova:2", ("./one+two.gguf", {"nova": 2.0})),
+        ("./one+three.gguf", ("./one", {"three.gguf": 1.0})),
+    ],
+)
+def test_adapters_in_a_name_stand_behind_the_longest_known_model(name, expected):
+    known = ["./one", "./one+two.gguf", "phi-4"]
+    assert names.split_adapters(name, known) == expected
+    assert names.split_adapters(names.with_adapters(*expected), known) == expected
