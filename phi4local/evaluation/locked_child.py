@@ -107,6 +107,10 @@ def _limit(seconds: float) -> None:
     import resource
 
     signal.setitimer(signal.ITIMER_REAL, seconds)  # SIGALRM ends a process that does not catch it
+    for module in (signal, sys.modules["_signal"]):
+        for name in ("signal", "setitimer", "alarm", "pthread_sigmask", "pidfd_send_signal"):
+            if hasattr(module, name):
+                delattr(module, name)  # Python asks no hook before these
     whole = int(seconds) + 1
     limits = {
         "RLIMIT_CPU": whole,

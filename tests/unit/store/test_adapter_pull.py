@@ -7,6 +7,7 @@ from phi4local.runtime.adapter_pull import fetch_adapter
 from phi4local.store import home
 from tests.hubs.fixtures import huggingface, modelscope, no_secrets  # noqa: F401
 from tests.peft_folders import ADAPTERS
+from tests.random_checkpoint import Size, write_random_checkpoint
 
 PEFT = {path.name: path for path in (ADAPTERS / "lora").iterdir()}
 GGUF = b"GGUF" + bytes(100)
@@ -37,6 +38,16 @@ def test_a_peft_folder_comes_whole_and_nothing_else(host, inside, tmp_path, hugg
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         assert (found / name).read_bytes() == PEFT[name].read_bytes()
     assert not [path for path in home.blobs_folder().glob("*") if path.stat().st_size > 1000]
+
+
+def test_a_person_adds_one_by_its_repository(tmp_path, run_cli, huggingface):  # noqa: F811
+    write_random_checkpoint(tmp_path / "c", Size(hidden=32, feed_forward=48, layers=1), dtype="F32")
+    huggingface.add("u/mine", {name: path.read_bytes() for name, path in PEFT.items()})
+    added = run_cli(["adapters", "add", "hf.co/u/mine", "--base", "./c"], cwd=tmp_path)
+    assert added.returncode == 0, added.stderr
+    assert added.stderr == "kept mine; use it with `phi4local chat ./c --adapter mine`\n"
+    missing = run_cli(["adapters", "add", "hf.co/u/nothing"])
+    assert (missing.returncode, missing.stderr.count("error: "), missing.stderr.count("\n")) == (1, 1, 2)
 
 
 def test_a_gguf_file_comes_by_itself(tmp_path, huggingface):  # noqa: F811
