@@ -524,3 +524,15 @@ def test_an_error_from_elsewhere_is_short_and_changes_nothing_of_its_class(serve
     error = caught.value
     assert (len(str(error)), len(error.hint), error.prompt_tokens, error.exit_code) == (1000, 1000, 9, 1)
     assert callable(error.with_traceback)
+
+
+def test_thoughts_of_a_server_stand_where_a_model_here_writes_them(serve):
+    parts = [
+        {"reasoning_content": "Two "},
+        {"reasoning_content": "and two"},
+        {"content": "Four"},
+        {"content": "."},
+    ]
+    lines = [STREAM, *(chunk(delta=part) for part in parts), chunk(finish_reason="stop"), DONE]
+    with open_remote(serve(lines).address) as model:
+        assert model.chat("Hello").text == "<think>Two and two</think>Four."
