@@ -25,6 +25,7 @@ from tests.hostile.gguf_files import (
     File,
     sentencepiece_model,
     small_model,
+    vocabulary,
 )
 
 if TYPE_CHECKING:
@@ -189,3 +190,27 @@ def test_the_smallest_network_that_can_be_is_accepted(path: Path):
         file.resize(f"blk.{block}.ffn_down.weight", 1, WIDTH)
     path.write_bytes(file.build())
     assert validate(path).get("phi3.feed_forward_length") == 1
+
+
+def _one_block(file):
+    file.set("phi3.block_count", U32, 1)
+    file.tensors = [tensor for tensor in file.tensors if not tensor.name.startswith(b"blk.1.")]
+
+
+EDGES = {
+    "one block": _one_block,
+    "the last token begins texts": together(
+        value("tokenizer.ggml.add_bos_token", BOOL, 1),
+        value("tokenizer.ggml.bos_token_id", U32, len(vocabulary()[0]) - 1),
+    ),
+    "nothing begins texts": together(
+        without("tokenizer.ggml.add_bos_token"), without("tokenizer.ggml.bos_token_id")
+    ),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_what_is_just_allowed_is_accepted(edge, tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(changed(small_model(), EDGES[edge]))
+    assert validate(path).path == path
