@@ -83,7 +83,8 @@ def random_four_bit_base(checkpoint: Path, options: TrainOptions, place: str) ->
                 base.model.layers.append(layer)
     finally:
         torch.set_default_dtype(before)
-    config.num_hidden_layers = layers
+    for one in (config, base.config, base.model.config):  # copies, in some versions of transformers
+        one.num_hidden_layers = layers
     base.is_loaded_in_4bit = True  # so that PEFT puts its layers for 4 bits on it
     base.requires_grad_(requires_grad=False)
     network.keep_trainable(base)
