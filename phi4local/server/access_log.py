@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from phi4local.server.errors import ErrorShapes
     from phi4local.server.metrics import Metrics
     from phi4local.server.options import ServerOptions
-    from phi4local.server.task import Task
 
 STANDARD_ERROR = "-"
 
@@ -43,10 +42,10 @@ class Record:
 _CURRENT: ContextVar[Record | None] = ContextVar("request", default=None)
 
 
-def note_task(task: Task) -> None:
+def note_model(name: str) -> None:
     """Note which model answers; to be called when it is open, so that no other word of a client is logged."""
     if (record := _CURRENT.get()) is not None:
-        record.model = task.model
+        record.model = name
 
 
 def note_answer(event: ConversationEvent) -> None:

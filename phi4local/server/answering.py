@@ -17,7 +17,7 @@ from phi4local.engine import Finished
 from phi4local.errors import RequestTimeoutError
 from phi4local.prompts import TextSegment, TokenSegment
 from phi4local.runtime.language_model import started
-from phi4local.server.access_log import note_task
+from phi4local.server.access_log import note_model
 from phi4local.server.screen import Screen
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Answering:
         if self.screen is not None:
             task = await asyncio.to_thread(self.screen.checked, task.with_tools_told())
         async with self.pool.use(task.model, keep_alive_seconds=task.keep_alive_seconds) as model:
-            note_task(task)
+            note_model(task.model)
             with contextlib.ExitStack() as running:
                 deadline = Deadline(self.options.request_seconds)
                 running.callback(deadline.close)

@@ -86,7 +86,8 @@ def make_app(pool: ModelPool, options: ServerOptions, *, guard: Guard | None = N
     app.state.metrics = metrics.Metrics()
     app.state.proofs = health.Proofs(pool)
     app.state.access_log = AccessLog(options.access_log) if options.access_log else None
-    app.state.answering = Answering(pool, options, guard, note=_noting(app.state.metrics))
+    app.state.note = _noting(app.state.metrics)
+    app.state.answering = Answering(pool, options, guard, note=app.state.note)
     for router in ROUTERS:
         app.include_router(router)
     app.state.metrics.paths = frozenset(

@@ -120,7 +120,10 @@ def test_each_request_is_a_line_of_the_log(server, log):
     send(server, "/v1/messages", {"model": "phi4-nano", "messages": [], "max_tokens": 5})
     send(server, f"/{CANARY}")
     send(server, "/v1/models", headers={"Authorization": "Bearer no"})
-    asked, refused, lost, closed = added(log, before, 4)
+    own = {"model": "phi4-nano", "messages": [{"role": "user", "content": CANARY}], "max_tokens": 4}
+    send(server, "/phi4local/answer", own)
+    asked, refused, lost, closed, own = added(log, before, 5)
+    assert (own["path"], own["model"], own["generated_tokens"]) == ("/phi4local/answer", "phi4-nano", 4)
     assert (asked["method"], asked["path"], asked["status"]) == ("POST", "/v1/chat/completions", 200)
     assert (asked["client"], asked["model"], asked["ended"]) == ("127.0.0.1", "phi4-nano", ["length"] * 2)
     assert (asked["prompt_tokens"], asked["generated_tokens"]) == (2 * usage["prompt_tokens"], 14)

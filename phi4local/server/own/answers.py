@@ -15,6 +15,7 @@ from phi4local.errors import ContextTooLongError, InvalidSettingError, Phi4Local
 from phi4local.messages import Message
 from phi4local.runtime.language_model import started
 from phi4local.runtime.remote.wire import told, told_error
+from phi4local.server.access_log import note_model
 from phi4local.server.answering import Deadline
 from phi4local.server.strict import Strict
 from phi4local.settings import SamplingSettings
@@ -155,6 +156,7 @@ async def _events(answering: Answering, wanted: Wanted) -> AsyncGenerator[Event,
     if answering.guard is not None:
         raise UnsupportedFieldError("model", "is behind a guard here: ask as other programs do")
     async with answering.pool.use(wanted.model) as model:
+        note_model(wanted.model)
         with contextlib.ExitStack() as running:
             deadline = Deadline(answering.options.request_seconds)
             running.callback(deadline.close)

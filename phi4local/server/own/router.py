@@ -69,7 +69,7 @@ async def unload(request: Request, wanted: UnloadRequest) -> dict[str, bool]:
 @router.post("/answer")
 async def answer(request: Request, wanted: Wanted) -> Response:
     """Answer as a model that is loaded at the client's would, event by event."""
-    frames = lines(request.app.state.answering, wanted, request.app.state.metrics.note_answer)
+    frames = lines(request.app.state.answering, wanted, request.app.state.note)
     return await streamed(request, frames, media_type="application/x-ndjson")
 
 
