@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from phi4local.engine import Finished
-from phi4local.errors import FileWriteError
+from phi4local.errors import FileWriteError, Phi4LocalError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,17 +26,25 @@ if TYPE_CHECKING:
     from phi4local.server.options import ServerOptions
 
 STANDARD_ERROR = "-"
+CLIENT_LEFT = 499
+"""nginx's number for a client that hung up; nobody reads it but a log."""
 
 
 @dataclass(slots=True)
 class Record:
-    """What one request was, as far as it is known."""
+    """What one request was, as far as it is known.
+
+    Attributes:
+        ended: why each answer did, such as `length`; `left` for a client that went.
+        error: the kind of what went wrong.
+    """
 
     model: str | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
     ended: list[str] = field(default_factory=list)
+    error: str | None = None
 
 
 _CURRENT: ContextVar[Record | None] = ContextVar("request", default=None)
@@ -46,6 +54,18 @@ def note_model(name: str) -> None:
     """Note which model answers; to be called when it is open, so that no other word of a client is logged."""
     if (record := _CURRENT.get()) is not None:
         record.model = name
+
+
+def note_prompt(tokens: int) -> None:
+    """Note the tokens of texts that are not answered: those of embeddings."""
+    if (record := _CURRENT.get()) is not None:
+        record.prompt_tokens += tokens
+
+
+def note_error(error: Phi4LocalError) -> None:
+    """Note what kind of error a client gets; its message may have the client's words."""
+    if (record := _CURRENT.get()) is not None:
+        record.error = type(error).__name__
 
 
 def note_answer(event: ConversationEvent) -> None:
@@ -74,7 +94,7 @@ class AccessLog:
 
     def __init__(self, target: str) -> None:
         self._file: TextIO | None = sys.stderr if target == STANDARD_ERROR else None
-        self._number = -1
+        self._number, self._torn = -1, False
         if self._file is None:
             try:
                 self._number = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -92,7 +112,8 @@ class AccessLog:
                 self._file.write(text)
                 self._file.flush()
             else:
-                os.write(self._number, text.encode())
+                data = b"\n" * self._torn + text.encode()
+                self._torn = os.write(self._number, data) < len(data)  # the disk was full in the middle
 
     def close(self) -> None:
         """Close the file."""
@@ -114,20 +135,26 @@ class Logged:
         if log is None:
             await self._app(scope, receive, send)
             return
-        status, sent_bytes, record = 0, 0, Record()
+        status, sent_bytes, whole, failed, record = 0, 0, False, True, Record()
         began, started = datetime.now(UTC), time.perf_counter()
 
         async def noted(message: Message) -> None:
-            nonlocal status, sent_bytes
+            nonlocal status, sent_bytes, whole
             status = message.get("status", status)
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             sent_bytes += len(message.get("body", b""))
             await send(message)
 
         token = _CURRENT.set(record)
         try:
             await self._app(scope, receive, noted)
+            failed = False
         finally:
             _CURRENT.reset(token)
+            if failed:  # what uvicorn and Starlette send then does not come by
+                status, record.error = status or 500, record.error or "InternalError"
+            elif not whole or status == CLIENT_LEFT:
+                record.ended.append("left")
             metrics: Metrics = scope["app"].state.metrics
             log.write(
                 {

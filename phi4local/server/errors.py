@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from phi4local import errors
 from phi4local.errors import Phi4LocalError
+from phi4local.server.access_log import CLIENT_LEFT, note_error
 from phi4local.server.replies import ClientLeftError
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ STATUSES: tuple[tuple[type[Phi4LocalError], int], ...] = (
 )
 """The first class that fits counts; what is in none of them is the server's own trouble: 500."""
 RETRY_AFTER_SECONDS = {429: 1, 503: 10}
-CLIENT_LEFT = 499
-"""nginx's number for a client that hung up; nobody reads it but a log."""
 CONTEXT = "context"
 """The field of requests that do not fit; OpenAI's clients know it by a code of its own."""
 SERVER_FAULT = "the server failed; its log has the reason"
@@ -127,6 +126,7 @@ def install(app: FastAPI, shapes: ErrorShapes) -> None:
     async def known(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, Phi4LocalError):
             raise error
+        note_error(error)
         return shapes.response(request.url.path, status_of(error), message_of(error), field_of(error))
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:

@@ -126,6 +126,9 @@ class Counted:
         metrics.running += 1
         try:
             await self._app(scope, receive, noted)
+        except BaseException:
+            status = status or 500  # what uvicorn and Starlette send then does not come by
+            raise
         finally:
             metrics.running -= 1
             metrics.note_request(scope, status, time.perf_counter() - started)

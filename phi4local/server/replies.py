@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from phi4local.errors import Phi4LocalError
+from phi4local.server.access_log import note_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
@@ -67,6 +68,7 @@ async def with_error_frame(
     except Phi4LocalError as error:
         if not begun:
             raise
+        note_error(error)
         yield make_frame(error)
 
 

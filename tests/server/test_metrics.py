@@ -1,18 +1,23 @@
 """Counters for Prometheus, read by its own client; and never a word of what anybody said."""
 
+import asyncio
 import http.client
 import json
 import os
 import time
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import prometheus_client.parser
 import pytest
 
 from phi4local.errors import FileWriteError
-from phi4local.server.access_log import AccessLog
+from phi4local.runtime.open import open_model
+from phi4local.runtime.pool import ModelPool
+from phi4local.server.access_log import AccessLog, Logged
+from phi4local.server.metrics import Counted, Metrics
 from tests.served import ServedProcess
 
 CANARY, KEY = "a-canary-in-the-coal-mine", "key-of-the-canary"
@@ -51,6 +56,14 @@ def added(log, before, count):
     while len(found := lines(log)[before:]) < count and time.monotonic() < ends:
         time.sleep(0.02)
     return found
+
+
+def settled(server, log):
+    """Return how many lines there are when those of earlier requests are written."""
+    send(server, "/health", method="DELETE")
+    while (found := lines(log))[-1:] == [] or found[-1]["method"] != "DELETE":
+        time.sleep(0.02)
+    return len(found)
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +124,7 @@ def test_refused_ones_count_and_addresses_of_clients_make_no_series(server):
 
 
 def test_each_request_is_a_line_of_the_log(server, log):
-    send(server, "/health", method="DELETE")
-    while (found := lines(log))[-1:] == [] or found[-1]["method"] != "DELETE":
-        time.sleep(0.02)  # those of the tests before
-    before = len(found)
+    before = settled(server, log)
     _, body = chat(server, max_tokens=7, n=2)
     usage = json.loads(body)["usage"]
     send(server, "/v1/messages", {"model": "phi4-nano", "messages": [], "max_tokens": 5})
@@ -133,6 +143,75 @@ def test_each_request_is_a_line_of_the_log(server, log):
     assert (refused["path"], refused["status"], refused["model"]) == ("/v1/messages", 400, None)
     assert (lost["path"], lost["status"]) == ("other", 404)
     assert (closed["path"], closed["status"]) == ("/v1/models", 401)
+
+
+def test_a_line_says_the_model_of_what_is_no_answer_and_the_kind_of_an_error(server, log):
+    before = settled(server, log)
+    nano = {"model": "phi4-nano"}
+    _, answer = send(server, "/phi4local/answer", {**nano, "text": CANARY, "max_tokens": 5})
+    _, vectors = send(server, "/v1/embeddings", {**nano, "input": CANARY})
+    _, more = send(server, "/api/embed", {**nano, "input": [CANARY, CANARY]})
+    send(server, "/v1/completions", {"model": CANARY, "prompt": CANARY})
+    own, openai, ollama, unknown = added(log, before, 4)
+    usage = json.loads(answer.splitlines()[-1])["finished"]["usage"]
+    told = (own["model"], own["prompt_tokens"], own["generated_tokens"], own["ended"])
+    assert told == ("phi4-nano", usage["prompt_tokens"], 5, ["length"])
+    one = json.loads(vectors)["usage"]["prompt_tokens"]
+    assert (openai["model"], openai["prompt_tokens"], openai["ended"]) == ("phi4-nano", one, [])
+    assert (ollama["model"], ollama["prompt_tokens"]) == ("phi4-nano", json.loads(more)["prompt_eval_count"])
+    assert (unknown["model"], unknown["status"], unknown["error"]) == (None, 404, "UnknownModelError")
+    assert [one["error"] for one in (own, openai, ollama)] == [None] * 3
+
+
+def test_a_client_that_leaves_is_told_apart(server, log):
+    before = settled(server, log)
+    place = urlsplit(server.address)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    endless = {"logit_bias": {str(token): -100 for token in range(8096, 8192)}, "max_tokens": 1500}
+    talk = {"model": "phi4-nano", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    key = {"Authorization": f"Bearer {KEY}"}
+    connection.request("POST", "/v1/chat/completions", json.dumps({**talk, **endless}), key)
+    answer = connection.getresponse()
+    assert answer.read(100)
+    answer.close()
+    connection.close()
+    (line,) = added(log, before, 1)
+    assert (line["status"], line["model"], line["ended"]) == (200, "phi4-nano", ["left"])
+
+
+def test_a_request_that_fails_unforeseen_is_500_in_the_log_and_the_counters(tmp_path):
+    async def failing(_scope, _receive, _send):
+        raise RuntimeError(CANARY)
+
+    counted, file = Metrics(), tmp_path / "log"
+    state = SimpleNamespace(metrics=counted, access_log=AccessLog(str(file)))
+    scope = {"type": "http", "method": "GET", "path": f"/{CANARY}", "app": SimpleNamespace(state=state)}
+    rest = {"options": None, "shapes": None, "pool": None}
+    with pytest.raises(RuntimeError):
+        asyncio.run(Logged(Counted(failing, **rest), **rest)(scope, None, None))
+    state.access_log.close()
+    (line,) = lines(file)
+    assert (line["status"], line["error"], line["path"]) == (500, "InternalError", "other")
+    assert 'status="500"' in counted.text(ModelPool(open_model))
+    assert CANARY not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files as POSIX does")
+def test_a_line_that_the_disk_cut_off_spoils_no_other(tmp_path):
+    import resource
+
+    file, (soft, hard) = tmp_path / "log", resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = AccessLog(str(file))
+    log.write({"line": 1})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 5, hard))
+    try:
+        log.write({"line": 2})
+        log.write({"line": 3})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.write({"line": 4})
+    log.close()
+    assert file.read_text(encoding="utf-8").splitlines() == ['{"line": 1}', '{"lin', '{"line": 4}']
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such bits")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from phi4local.server.access_log import note_model, note_prompt
 from phi4local.server.ollama.bodies import NDJSON, ChatBody, EmbedBody, EmbeddingBody, GenerateBody, answers
 from phi4local.server.ollama.changes import served_name
 from phi4local.server.ollama.embeddings import EmbeddingsRequest, EmbedRequest, fitting
@@ -132,12 +133,14 @@ async def _embedded(request: Request, wanted: EmbedRequest) -> dict[str, Any]:
     name, texts = await pool_name(pool, wanted.model), wanted.texts()
     async with pool.use(name, keep_alive_seconds=wanted.keep_alive_seconds()) as model:
         clock.loaded()
+        note_model(name)
         wanted.require_width(model.file.embedding_length)
         chosen(wanted.options).require_context(model.context_tokens)
         if wanted.truncate:
             texts = await asyncio.to_thread(lambda: [fitting(model, text) for text in texts])
         vectors = (await model.aembed(texts)).tolist() if texts else []
         counts = await asyncio.to_thread(lambda: [len(model.tokenize(text)) for text in texts])
+    note_prompt(sum(counts))
     return {
         "model": wanted.model,
         "embeddings": vectors,

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from phi4local.errors import UnknownModelError
 from phi4local.runtime.pool import ModelPool
+from phi4local.server.access_log import note_model, note_prompt
 from phi4local.server.answering import Answering
 from phi4local.server.errors import body_for
 from phi4local.server.openai.bodies import (
@@ -166,8 +167,10 @@ async def _whole(
 
 async def _embeddings(pool: ModelPool, wanted: EmbeddingRequest) -> dict[str, Any]:
     async with pool.use(wanted.model) as model:
+        note_model(wanted.model)
         wanted.require_width(model.file.embedding_length)
         texts = await asyncio.to_thread(wanted.texts, model)
         vectors = await model.aembed(texts)
         counts = await asyncio.to_thread(lambda: [len(model.tokenize(text)) for text in texts])
+    note_prompt(sum(counts))
     return embeddings_body(wanted, vectors, sum(counts))

@@ -15,7 +15,7 @@ from phi4local.errors import ContextTooLongError, InvalidSettingError, Phi4Local
 from phi4local.messages import Message
 from phi4local.runtime.language_model import started
 from phi4local.runtime.remote.wire import told, told_error
-from phi4local.server.access_log import note_model
+from phi4local.server.access_log import note_error, note_model
 from phi4local.server.answering import Deadline
 from phi4local.server.strict import Strict
 from phi4local.settings import SamplingSettings
@@ -138,6 +138,7 @@ async def lines(
                 note(event)
                 yield json.dumps(told(event), ensure_ascii=False) + "\n"
     except Phi4LocalError as error:
+        note_error(error)
         yield json.dumps({"error": told_error(error)}) + "\n"
 
 
@@ -145,10 +146,12 @@ async def counted(answering: Answering, prompt: Prompt, *, with_ids: bool) -> di
     """Return how many tokens a prompt has, and which; the model is loaded for it when it is not."""
     try:
         async with answering.pool.use(prompt.model) as model:
+            note_model(prompt.model)
             if with_ids:
                 return {"ids": await asyncio.to_thread(prompt.ids, model)}
             return {"count": await asyncio.to_thread(prompt.count, model)}
     except Phi4LocalError as error:
+        note_error(error)
         return {"error": told_error(error)}
 
 

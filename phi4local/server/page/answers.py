@@ -16,6 +16,7 @@ from phi4local.assistant.thinking import Thought
 from phi4local.engine import Finished, Text
 from phi4local.errors import InvalidSettingError, Phi4LocalError, SessionBusyError
 from phi4local.messages import Message
+from phi4local.server.access_log import note_error
 from phi4local.server.errors import message_of
 from phi4local.server.task import Task
 
@@ -67,6 +68,7 @@ async def frames(answering: Answering, wanted: AnswerRequest) -> AsyncGenerator[
         if kept is None or not kept.begun:
             raise  # its own status tells more than a line
         kept.reason = "error"
+        note_error(error)
         yield frame("error", message=message_of(error))
     finally:
         # Not in a thread: a task that was cancelled must not wait here, and a line of a file takes no time.
