@@ -9,7 +9,8 @@ alpha 32, all linear layers, bfloat16, a rate of 1e-4. The weights are random an
 sample is longer than 2,048 tokens and nearly all of it is learned, the worst case for the memory. The
 prediction was made before. `--gguf` loads the adapter with a random checkpoint of this shape in Q4_K_M.
 `--quant-bits 4` is QLoRA: each layer is quantized as soon as it is made. `--load` also measures how much
-memory `phi4local finetune` takes while it loads a checkpoint of this shape (zeros in a sparse file).
+memory `phi4local finetune` takes while it loads a checkpoint of this shape (zeros in a sparse file). Without
+llama-cpp-python the adapter stays as PEFT has it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import dataclasses
 import json
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,7 @@ def train(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         print(f"step {report.step}: {report.seconds:.2f} s, loss {report.loss:.4f}", flush=True)
     reserved = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
     predicted = prepared.memory
+    adapter = saved.save(training, folder, history, prepared.data_digest)
     return {
         "options": chosen.to_mapping(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -173,7 +176,7 @@ def train(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "memory_allocated_bytes": history[-1].peak_bytes,
         "memory_reserved_bytes": reserved,
         "predicted_by_allocated": round(predicted.total / max(1, history[-1].peak_bytes), 3),
-        "adapter": converted(saved.save(training, folder, history, prepared.data_digest), checkpoint, folder),
+        "adapter": converted(adapter, checkpoint, folder) if find_spec("llama_cpp") else None,
     }
 
 
