@@ -282,3 +282,15 @@ def test_a_file_without_permission_is_refused(path: Path):
     path.chmod(0)
     with pytest.raises(GGUFError, match="cannot be read: Permission denied"):
         read_header(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a FIFO of POSIX")
+def test_a_fifo_that_takes_the_place_of_a_file_is_refused(tmp_path: Path, monkeypatch) -> None:
+    """Between the look at the name and its opening."""
+    fifo, other = tmp_path / "model.gguf", tmp_path / "regular"
+    os.mkfifo(fifo)
+    other.touch()
+    regular = other.stat()
+    monkeypatch.setattr(Path, "stat", lambda *_arguments, **_options: regular)
+    with pytest.raises(GGUFError, match="is no longer a regular file"):
+        read_header(fifo)

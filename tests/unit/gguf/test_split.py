@@ -121,7 +121,7 @@ def four_parts_by_the_key(folder: Path) -> Path:
 
 CASES = {
     rename_first: "is part 1 of 3, which its name does not say",
-    remove_last: "`m-00003-of-00003.gguf` is not beside it",
+    remove_last: "is part 1 of 3, and `m-00003-of-00003.gguf` is not beside it",
     folder_for_last: "`m-00003-of-00003.gguf` is not beside it",
     swap: "`split.no` is 2; expected 1",
     first_twice: "stands in two parts",

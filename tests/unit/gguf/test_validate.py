@@ -197,7 +197,15 @@ def _one_block(file):
     file.tensors = [tensor for tensor in file.tensors if not tensor.name.startswith(b"blk.1.")]
 
 
+def _every_type(file):
+    tokens, types, _ = vocabulary()
+    tokens[264], types[264], types[263], types[261] = b"<0x41>", 6, 2, 4
+    file.set_array("tokenizer.ggml.tokens", STR, tokens)
+    file.set_array("tokenizer.ggml.token_type", I32, types)
+
+
 EDGES = {
+    "every type of token": _every_type,
     "one block": _one_block,
     "the last token begins texts": together(
         value("tokenizer.ggml.add_bos_token", BOOL, 1),
