@@ -1,6 +1,7 @@
 """The process: how it starts, whom it lets in, how much it takes, and how it stops."""
 
 import concurrent.futures
+import contextlib
 import json
 import shutil
 import signal
@@ -8,8 +9,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import anthropic
 import openai
@@ -171,13 +174,53 @@ def certificate(tmp_path_factory):
     return files
 
 
-def test_https_is_served_with_a_certificate(native_library, certificate):
+@pytest.fixture(scope="module")
+def https(native_library, certificate):
     file, key = certificate
-    trusting = ssl.create_default_context(cafile=file)
-    with ServedProcess("phi4-nano", "--tls-certificate", file, "--tls-key", key) as server:
-        assert server.address.startswith("https://127.0.0.1:")
-        with urllib.request.urlopen(f"{server.address}/v1/models", context=trusting) as answer:
-            assert json.load(answer)["data"]
+    options = ("--tls-certificate", file, "--tls-key", key, "--client-seconds", 1)
+    with ServedProcess("phi4-nano", *options) as server:
+        yield server, ssl.create_default_context(cafile=file)
+        assert server.stop() == 0
+
+
+def test_https_is_served_with_a_certificate(https):
+    server, trusting = https
+    assert server.address.startswith("https://127.0.0.1:")
+    with urllib.request.urlopen(f"{server.address}/v1/models", context=trusting) as answer:
+        assert json.load(answer)["data"]
+
+
+def in_use(server, trusting):
+    with urllib.request.urlopen(f"{server.address}/phi4local/state", context=trusting) as answer:
+        return json.load(answer)["models"][0]["users"]
+
+
+def test_https_hangs_up_on_slow_clients_too(https):
+    server, trusting = https
+    place = urlsplit(server.address)
+    asked = {"model": "phi4-nano", "prompt": "Once", "stream": True, "logprobs": 5, **ENDLESS, "n": 4}
+    body = json.dumps(asked).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with contextlib.ExitStack() as kept:
+        clients = []
+        for _ in range(2):
+            client = kept.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(60)
+            client.connect((place.hostname, place.port))
+            clients.append(kept.enter_context(trusting.wrap_socket(client, server_hostname=place.hostname)))
+        silent, reader = clients
+        reader.sendall(head.encode() + body)
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert silent.recv(1) == b""
+        while in_use(server, trusting):
+            time.sleep(0.05)
+        got = b""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while piece := reader.recv(65536):
+                got += piece
+    assert b"[DONE]" not in got
 
 
 def test_certificate_that_cannot_be_used_is_refused(certificate, run_cli, tmp_path):

@@ -132,6 +132,20 @@ def test_slow_readers_and_waiting_ones_who_do_something_are_left_alone(server):
     assert said.endswith(b"0\r\n\r\n") or b"data: [DONE]" in said
 
 
+def test_who_waits_long_for_a_whole_answer_gets_it(server):
+    took, tokens = 0.0, 200
+    while took <= SECONDS:  # as many as this machine needs longer for
+        tokens *= 2
+        body = json.dumps({**STORY, **ENDLESS, "max_tokens": tokens}).encode()
+        with connection(server) as client:
+            began = time.monotonic()
+            client.sendall(head("/v1/chat/completions", len(body)) + body)
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert json.loads(answer.read())["usage"]["completion_tokens"] == tokens
+        took = time.monotonic() - began
+
+
 def test_a_rest_between_two_requests_is_no_slowness(server):
     parts = urlsplit(server.address)
     client = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
