@@ -84,6 +84,13 @@ def test_a_second_header_that_drips_ends(server):
         assert b"200 OK" not in drip(client, b"GET /health HTTP/1.1\r\n" + b"X-More: " + b"a" * 500)
 
 
+def test_a_header_of_ten_megabytes_is_not_read_to_its_end(server):
+    with connection(server) as client:
+        with pytest.raises(ConnectionError):
+            client.sendall(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * 10_000_000)
+        assert b" 200 " not in closed(client)
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/chat"])
 def test_a_body_that_drips_is_refused_in_the_words_of_its_dialect(server, path):
     body = json.dumps({**STORY, "max_tokens": 1}).encode()
