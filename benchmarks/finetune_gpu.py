@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import json
 import tempfile
 import time
@@ -125,6 +126,7 @@ def loaded_checkpoint(checkpoint: Path, options: TrainOptions, place: str) -> di
     if torch.cuda.is_available():
         facts |= {"peak_bytes": torch.cuda.max_memory_allocated(), "bytes": torch.cuda.memory_allocated()}
         del base
+        gc.collect()  # modules know each other; without it 7 GB stayed until much later
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     return facts
