@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 CLIENTS = (1, 4, 8, 16)
 AGGREGATE, ADDED_MILLISECONDS = 0.95, 5.0
-SAMPLING = {"temperature": 1.0, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "seed": 1}
+SAMPLING = {"temperature": 1.0, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
 FIRST_ROUNDS = 60
 
 

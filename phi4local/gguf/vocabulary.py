@@ -192,7 +192,7 @@ def _check_sentencepiece(header: Header, tokens: Sequence[str]) -> None:
 
 
 def _check_token_ids(header: Header, tokens: int) -> None:
-    whole(header, f"{_PREFIX}eos_token_id", 0, tokens - 1)
+    require_type(header, f"{_PREFIX}eos_token_id", "u32")
     for key in _TOKEN_ID_KEYS:
         whole(header, key, 0, tokens - 1, default=0)
     # Without the key llama.cpp takes token 11, and aborts where a text begins with it and it is not there.

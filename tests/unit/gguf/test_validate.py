@@ -211,6 +211,7 @@ EDGES = {
         value("tokenizer.ggml.add_bos_token", BOOL, 1),
         value("tokenizer.ggml.bos_token_id", U32, len(vocabulary()[0]) - 1),
     ),
+    "the first token begins texts": value("tokenizer.ggml.bos_token_id", U32, 0),
     "nothing begins texts": together(
         without("tokenizer.ggml.add_bos_token"), without("tokenizer.ggml.bos_token_id")
     ),
