@@ -4,7 +4,8 @@
 
 Both servers run at the same time, with as many slots, the same threads and the same context; while one is
 asked the other waits. Each client sends its own prompt of random token ids to `/v1/completions`, streamed,
-with the same settings of sampling and a seed, so that nothing is guessed ahead and no prompt is in a cache.
+with the same settings of sampling; random ids at temperature 1 leave nothing to guess ahead and nothing in a
+cache. There is no seed: `phi4local serve` reads prompts of requests with one in small pieces.
 
 - load: all tokens of a round's answers, divided by the time from the first request to the last answer's end.
 - first: milliseconds from sending a request to the first token, with one client and a small model (phi4-nano,
@@ -136,8 +137,14 @@ def theirs(peer: Peer, *, slots: int, context: int) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen(command, **quiet, stderr=subprocess.PIPE, text=True, env=env)  # type: ignore[call-overload]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
     try:
         yield process
     finally:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,11 +14,14 @@ from phi4local.errors import Phi4LocalError
 from phi4local.server.access_log import note_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 
     from starlette.requests import Request
 
+    from phi4local.assistant.events import ConversationEvent
+
 _Result = TypeVar("_Result")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class ClientLeftError(Exception):
@@ -45,6 +49,31 @@ async def unless_disconnected(request: Request, work: Coroutine[None, None, _Res
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def named_frame(body: dict[str, Any]) -> str:
+    """Return one server-sent event, named as its `type`."""
+    return f"event: {body['type']}\ndata: {_ENCODER.encode(body)}\n\n"
+
+
+async def named_frames(
+    numbered: AsyncGenerator[tuple[int, ConversationEvent], None],
+    told: Callable[[ConversationEvent], Iterable[dict[str, Any]]],
+) -> AsyncGenerator[str, None]:
+    """Yield the frames of a task with one answer; `told` makes the bodies of each event."""
+    async with contextlib.aclosing(numbered) as events:
+        async for _, event in events:
+            for body in told(event):
+                yield named_frame(body)
+
+
+async def taken(
+    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], take: Callable[[ConversationEvent], object]
+) -> None:
+    """Hand each event of a task with one answer to what makes a whole of them."""
+    async with contextlib.aclosing(numbered) as events:
+        async for _, event in events:
+            take(event)
 
 
 async def with_error_frame(

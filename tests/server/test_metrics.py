@@ -61,7 +61,9 @@ def added(log, before, count):
 def settled(server, log):
     """Return how many lines there are when those of earlier requests are written."""
     send(server, "/health", method="DELETE")
+    ends = time.monotonic() + 20
     while (found := lines(log))[-1:] == [] or found[-1]["method"] != "DELETE":
+        assert time.monotonic() < ends, "the request was not logged"
         time.sleep(0.02)
     return len(found)
 

@@ -190,16 +190,19 @@ def test_logprobs_are_those_of_chat_completions(respond, client, stream):
 
 
 def test_fields_without_effect_are_reported(client):
+    marked = {"type": "input_text", "text": STORY, "prompt_cache_breakpoint": {"mode": "explicit"}}
     raw = client.responses.with_raw_response.create(
         model="phi4-nano",
-        input=STORY,
+        input=[{"role": "user", "content": [marked]}],
         max_output_tokens=2,
         reasoning={"effort": "low"},
         text={"verbosity": "low"},
         metadata={"order": "7"},
         store=False,
     )
-    assert raw.headers["X-Phi4local-Ignored"] == "reasoning, text.verbosity"
+    assert raw.headers["X-Phi4local-Ignored"] == (
+        "reasoning, text.verbosity, input[0].content[0].prompt_cache_breakpoint"
+    )
     assert raw.parse().metadata == {"order": "7"}
 
 

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from phi4local.engine import Usage
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "time": "max_tokens", "cancelled": "end_turn"}
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-def frame(body: dict[str, Any]) -> str:
-    """Return one server-sent event, named as its `type`."""
-    return f"event: {body['type']}\ndata: {_ENCODER.encode(body)}\n\n"
 
 
 class AnthropicMessage:

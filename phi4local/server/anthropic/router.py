@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from phi4local.server.anthropic.bodies import CountBody, MessageBody, answers
 from phi4local.server.anthropic.errors import error_body
-from phi4local.server.anthropic.frames import AnthropicMessage, frame
+from phi4local.server.anthropic.frames import AnthropicMessage
 from phi4local.server.anthropic.requests import MessagesRequest, Talk
 from phi4local.server.errors import body_for
-from phi4local.server.replies import streamed, unless_disconnected, with_error_frame
+from phi4local.server.replies import (
+    named_frame,
+    named_frames,
+    streamed,
+    taken,
+    unless_disconnected,
+    with_error_frame,
+)
 from phi4local.server.strict import report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from phi4local.assistant.events import ConversationEvent
     from phi4local.server.answering import Answering
 
 router = APIRouter(prefix="/v1/messages", tags=["Anthropic"])
@@ -35,32 +38,15 @@ async def messages(request: Request, wanted: MessagesRequest) -> Response:
         counted = await unless_disconnected(request, answering.count(task))
         message = AnthropicMessage(wanted.model, input_tokens=counted)
         frames = with_error_frame(
-            _frames(numbered, message), lambda error: frame(body_for(error_body, error))
+            named_frames(numbered, message.events), lambda error: named_frame(body_for(error_body, error))
         )
         return await streamed(request, frames, media_type="text/event-stream", headers=headers)
-    body = await unless_disconnected(request, _whole(numbered, AnthropicMessage(wanted.model)))
-    return JSONResponse(body, headers=headers)
+    message = AnthropicMessage(wanted.model)
+    await unless_disconnected(request, taken(numbered, message.take))
+    return JSONResponse(message.whole(), headers=headers)
 
 
 @router.post("/count_tokens", responses=answers(CountBody))
 async def count(request: Request, wanted: Talk) -> dict[str, int]:
     """Count the tokens of a conversation, without answering it."""
     return {"input_tokens": await request.app.state.answering.count(wanted.counted())}
-
-
-async def _frames(
-    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], message: AnthropicMessage
-) -> AsyncGenerator[str, None]:
-    async with contextlib.aclosing(numbered) as events:
-        async for _, event in events:
-            for body in message.events(event):
-                yield frame(body)
-
-
-async def _whole(
-    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], message: AnthropicMessage
-) -> dict[str, Any]:
-    async with contextlib.aclosing(numbered) as events:
-        async for _, event in events:
-            message.take(event)
-    return message.whole()

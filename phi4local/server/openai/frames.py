@@ -31,11 +31,6 @@ def frame(body: dict[str, Any]) -> str:
     return f"data: {_ENCODER.encode(body)}\n\n"
 
 
-def named_frame(body: dict[str, Any]) -> str:
-    """Return one server-sent event of `/v1/responses`, named as its `type`."""
-    return f"event: {body['type']}\ndata: {_ENCODER.encode(body)}\n\n"
-
-
 @dataclass(slots=True)
 class _Choice:
     """One answer so far."""

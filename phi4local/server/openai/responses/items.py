@@ -15,9 +15,12 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 
 class TextIn(Strict):
-    """A piece of text, of a person or of an earlier answer; models of this family read nothing else."""
+    """A piece of text; models of this family read nothing else.
 
-    without_effect: ClassVar[tuple[str, ...]] = ("annotations", "logprobs", "prompt_cache_breakpoint")
+    Annotations and log-probabilities come back with an earlier answer, and are no text for the model.
+    """
+
+    without_effect: ClassVar[tuple[str, ...]] = ("prompt_cache_breakpoint",)
 
     type: Literal["input_text", "output_text"]
     text: str
@@ -48,6 +51,11 @@ class MessageItem(Strict):
         if isinstance(self.content, str):
             return self.content
         return "".join(part.text if isinstance(part, TextIn) else part.refusal for part in self.content)
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return the fields inside the content that were sent and have no effect."""
+        parts = () if isinstance(self.content, str) else enumerate(self.content)
+        return tuple(f"content[{place}].{name}" for place, part in parts for name in part.ignored())
 
 
 class CallItem(Strict):

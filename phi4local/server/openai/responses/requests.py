@@ -199,7 +199,9 @@ class ResponseRequest(ResponseTalk, Sampling):
 
     def ignored(self) -> tuple[str, ...]:
         """Return the fields that were sent and have no effect, those inside others too."""
-        parts = {"text": self.text, "stream_options": self.stream_options}
+        parts: dict[str, Strict | None] = {"text": self.text, "stream_options": self.stream_options}
+        items = [] if isinstance(self.input, str) else self.input
+        parts |= {f"input[{place}]": item for place, item in enumerate(items)}
         inner = [f"{place}.{name}" for place, part in parts.items() if part for name in part.ignored()]
         return (*super().ignored(), *inner)
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from phi4local.server.errors import message_of
 from phi4local.server.openai.bodies import answers
-from phi4local.server.openai.frames import named_frame
 from phi4local.server.openai.responses.bodies import InputTokensBody, ResponseBody
 from phi4local.server.openai.responses.requests import ResponseRequest, ResponseTalk
 from phi4local.server.openai.responses.response import OpenaiResponse
-from phi4local.server.replies import streamed, unless_disconnected, with_error_frame
+from phi4local.server.replies import (
+    named_frame,
+    named_frames,
+    streamed,
+    taken,
+    unless_disconnected,
+    with_error_frame,
+)
 from phi4local.server.strict import report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from phi4local.assistant.events import ConversationEvent
     from phi4local.server.answering import Answering
 
 router = APIRouter(prefix="/v1/responses", tags=["OpenAI"])
@@ -36,11 +38,12 @@ async def respond(request: Request, wanted: ResponseRequest) -> Response:
     numbered, headers = answering.events(task), report(wanted.ignored())
     if wanted.stream:
         frames = with_error_frame(
-            _frames(numbered, response), lambda error: named_frame(response.failed(message_of(error)))
+            named_frames(numbered, response.events),
+            lambda error: named_frame(response.failed(message_of(error))),
         )
         return await streamed(request, frames, media_type="text/event-stream", headers=headers)
-    body = await unless_disconnected(request, _whole(numbered, response))
-    return JSONResponse(body, headers=headers)
+    await unless_disconnected(request, taken(numbered, response.take))
+    return JSONResponse(response.whole(), headers=headers)
 
 
 @router.post("/input_tokens", responses=answers(InputTokensBody))
@@ -49,21 +52,3 @@ async def count(request: Request, wanted: ResponseTalk) -> dict[str, int | str]:
     answering: Answering = request.app.state.answering
     tokens = await answering.count(wanted.counted())
     return {"object": "response.input_tokens", "input_tokens": tokens}
-
-
-async def _frames(
-    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], response: OpenaiResponse
-) -> AsyncGenerator[str, None]:
-    async with contextlib.aclosing(numbered) as events:
-        async for _, event in events:
-            for told in response.events(event):
-                yield named_frame(told)
-
-
-async def _whole(
-    numbered: AsyncGenerator[tuple[int, ConversationEvent], None], response: OpenaiResponse
-) -> dict[str, Any]:
-    async with contextlib.aclosing(numbered) as events:
-        async for _, event in events:
-            response.take(event)
-    return response.whole()
