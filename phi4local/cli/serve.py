@@ -183,7 +183,7 @@ def told_name(name: str) -> str:
     path = Path(name).expanduser()
     if not path.exists():
         return name
-    return (path.resolve().name if path.is_dir() else path.stem).replace("+", "-").replace(":", "-")
+    return (path.resolve().name if path.is_dir() else path.stem).replace(":", "-")  # no tag
 
 
 def api_keys(file: Path | None) -> tuple[str, ...]:
